@@ -1,4 +1,4 @@
-"""Rolling evaluation: every cut is the split that it says, nothing later is learnt from, and finished runs are kept."""
+"""Backtesting: each cut is the split it names, models learn nothing from later rows, and finished runs are kept."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_numbers_are_those_of_models_that_know_nothing_later(data: SequenceData,
         assert (window.targets, window.users) == (len(split.test), len(set(split.test.users.tolist())))
         unseen = split.training.popularity[split.test.items] == 0
         assert window.new_items == unseen.sum()
-        # What comes after the cut is replaced, in the training data of a model that is counted here.
+        # The rows after the cut are replaced before a counting model is fitted here.
         later = data.times >= int(rule.valid_from)
         noise = replace(data, items=np.where(later, 1, data.items).astype(np.int32))
         training = by_time(noise, int(rule.valid_from), int(rule.test_from), until, "all").training
@@ -109,7 +109,7 @@ def test_leave_one_out_stands_beside_it(data: SequenceData, found: Backtest) -> 
 
 
 def test_a_run_by_another_recipe_is_refused(log: Path, data: SequenceData, tmp_path: Path) -> None:
-    """A run of an earlier version may be by settings that are not today's."""
+    """A run of an earlier version may have other settings than today's defaults."""
     rule = cut_rules(data, 1, "first")[0]
     mclrec.train(
         log,
@@ -177,7 +177,7 @@ def test_what_was_taken_of_the_log_is_told_once(log: Path, tmp_path: Path) -> No
     run_backtest(request, lambda: nullcontext(Listening()))
     assert [line.partition(" ")[0] for line in told].count("data") == 1
     assert told[0].startswith("data ")
-    assert told.count("plan") >= 4  # two models, each under leave-one-out and in one cut
+    assert told.count("plan") >= 4  # two models, each with leave-one-out and one cut
 
 
 def a_table(values: dict[str, tuple[float, ...]]) -> Backtest:

@@ -1,4 +1,4 @@
-"""What validation chooses after training: how much higher items of the history are to be."""
+"""Calibration after training: validation chooses how much to raise items of the history and co-occurring items."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ITEMS = 60
 
 @pytest.fixture(scope="module")
 def returning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of users who never have an item twice, but for every tenth, whose last items are all its first one."""
+    """A log without repeated items, except that every tenth user's last two items repeat the first one."""
     rng = np.random.default_rng(0)
     histories = [(rng.permutation(ITEMS)[:9] + 1).tolist() for _ in range(400)]
     for history in histories[::10]:
@@ -66,7 +66,7 @@ def test_epochs_are_compared_as_they_will_be_calibrated(returning: Path, tmp_pat
     assert found.before < best <= found.after
     half = start(returning, tmp_path / "half", settings=keeping | {"epochs": 1})
     assert half.record.epochs == 1
-    # what an epoch chose is in its checkpoint: a training that goes on is the one that was never interrupted
+    # The checkpoint keeps what an epoch chose, so a resumed training equals an uninterrupted one.
     more = start(returning, tmp_path / "half", settings=keeping, resume=True)
     assert (more.record.weights, more.record.best_validation) == (run.record.weights, best)
 
@@ -85,17 +85,17 @@ def test_a_final_model_takes_what_was_chosen_where_it_could_be(calibrated: Run, 
 def test_where_nobody_returns_nothing_is_chosen(log: Path, tmp_path: Path) -> None:
     run = start(log, tmp_path / "run", settings=SETTINGS)
     assert run.record.calibration is None
-    # and the file is what it was before there was anything to choose: earlier runs are read
+    # The file has no such key, as in versions before calibration, whose runs can still be read.
     assert "calibration" not in read_sealed(run.directory / "metrics.json")
 
 
 TASTES = {"co_occurrence": 0.01, "seen": "drop", "epochs": 1}
-"""Hardly trained, so that counts know more than the encoder."""
+"""Settings with hardly any training, so that counts predict better than the encoder."""
 
 
 @pytest.fixture(scope="module")
 def weighed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run on a log of users who have items of one of six kinds, in any order."""
+    """A run on a log in which each user has items of only one of six kinds, in random order."""
     rng, kind = np.random.default_rng(0), ITEMS // 6
     histories = [(rng.permutation(kind)[:7] + 1 + kind * rng.integers(6)).tolist() for _ in range(400)]
     folder = tmp_path_factory.mktemp("weighed")
@@ -142,7 +142,7 @@ def test_without_co_occurrence_there_is_nothing_to_weigh(calibrated: Run) -> Non
 
 @pytest.mark.parametrize("seen", ["drop", "keep"])
 def test_nothing_is_chosen_where_that_is_not_wanted(returning: Path, tmp_path: Path, seen: str) -> None:
-    """The weight that was asked for is the one that the model has, then and in a final model."""
+    """The requested weight is the model's weight, and also that of the final model."""
     settings = {"repeat_bias": True, "co_occurrence": 2.5, "seen": seen, "calibrate_scores": False}
     run = start(returning, tmp_path / "run", settings=settings)
     for found in (run, finalize(run, out=tmp_path / "final", progress=False)):

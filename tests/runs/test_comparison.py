@@ -1,4 +1,4 @@
-"""Comparison: seeds of a system together, systems told apart, on equal targets only."""
+"""Comparison: seeds of a system are grouped, systems distinguished, and only equal targets compared."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_seeds_are_one_system(folder: Path) -> None:
         assert row.difference == pytest.approx(own.mean() - values[0].mean())
         assert row.metrics["NDCG@10"] == pytest.approx(own.mean())
     assert rows[2].p is not None
-    assert rows[2].p < 0.01  # transitions are what this log is made of
+    assert rows[2].p < 0.01  # this log is generated from item transitions
 
 
 def test_settings_tell_systems_apart(folder: Path) -> None:
@@ -82,18 +82,18 @@ def test_settings_tell_systems_apart(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [
-        ([{"window": 2}], ["markov window=2"]),  # the baseline Markov beside it is another
+        ([{"window": 2}], ["markov window=2"]),  # distinguished from the baseline Markov
         ([{"window": 1}, {"window": 2}], ["markov window=1", "markov window=2"]),
         ([{"hidden_size": 8}, {"hidden_size": 4}], ["sasrec hidden_size=8", "sasrec hidden_size=4"]),
         (
             [{"hidden_size": 8}, {"hidden_size": 4, "epochs": 3}],
             ["sasrec hidden_size=8 epochs=2", "sasrec hidden_size=4 epochs=3"],
         ),
-        ([{"seed": 1}, {"seed": 2, "checkpoint_minutes": 9.0}], ["sasrec"]),  # one system of two seeds
+        ([{"seed": 1}, {"seed": 2, "checkpoint_minutes": 9.0}], ["sasrec"]),  # one system with two seeds
     ],
 )
 def test_names_say_what_differs(trained: Run, changes: list[dict[str, Any]], labels: list[str]) -> None:
-    """As runs have saved their settings, which is all that names are made of."""
+    """Names are derived from the saved settings of runs alone, so the runs here are fakes with such settings."""
     model = labels[0].partition(" ")[0]
     usual = {"epochs": 2, "checkpoint_minutes": 5.0}
     runs: list[Any] = []
@@ -130,7 +130,7 @@ def test_protocol_metric_and_part(folder: Path) -> None:
 
 
 def test_a_run_of_an_earlier_version_differs_by_what_it_did(folder: Path) -> None:
-    """A setting that it does not have yet has the value by which it ran."""
+    """A setting that is missing from an earlier version's run has the value that was in effect then."""
     info = Run(folder / "sasrec-1").info
     before = registry.model_class(info.model).config_type.before()
     kept = {key: value for key, value in info.config.items() if key not in before or value != before[key]}
@@ -147,7 +147,7 @@ def test_other_targets_are_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_targets_of_another_log_are_refused(log: Path, tmp_path: Path) -> None:
-    """A log and the last rows of its users have the same targets, and are two data sets all the same."""
+    """A log and the last rows of its users have the same targets, but are still two data sets."""
     lines = log.read_text().splitlines()
     rows = [line.split(",") for line in lines[1:]]
     user, time = (lines[0].split(",").index(name) for name in ("user", "time"))

@@ -1,4 +1,4 @@
-"""An earlier model on newer targets: as the service would ask it, and a miss where it knows nothing."""
+"""Ranks of an earlier model on newer targets: as in the service, and a miss for a target that it does not know."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def earlier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def shuffled(data: SequenceData, rng: np.random.Generator) -> SequenceData:
-    """The same interactions with other dense ids, and with users in another order."""
+    """The same interactions with permuted dense item ids and users in another order."""
     items, users = rng.permutation(data.num_items), rng.permutation(data.num_users)
     lengths = data.lengths[users]
     return replace(
@@ -57,7 +57,7 @@ def shuffled(data: SequenceData, rng: np.random.Generator) -> SequenceData:
 def test_dense_ids_change_nothing(earlier: Run, seen: Literal["keep", "drop"]) -> None:
     model, data = load_model(earlier.directory), tiny_data()
     if model.model.repeats is not None:
-        model.model.repeats.adopt({"returns": 1.0, "frequency": 2.0})  # whole histories count then
+        model.model.repeats.adopt({"returns": 1.0, "frequency": 2.0})  # makes the whole history matter
     targets = leave_one_out(data).test
     expected = rank_targets(model.model, targets, seen=seen)
     assert earlier_ranks(model, targets, seen, CPU).tolist() == expected.tolist()
@@ -69,7 +69,7 @@ def test_dense_ids_change_nothing(earlier: Run, seen: Literal["keep", "drop"]) -
 
 @pytest.mark.filterwarnings("ignore::mclrec.MclrecWarning")
 def test_it_answers_as_the_service_does(earlier: Run) -> None:
-    """With users and items that it does not know, in histories and as targets, and histories of nothing else."""
+    """Includes unknown users, unknown items in histories and as targets, and histories of unknown items only."""
     rng, old = np.random.default_rng(2), tiny_data()
     newer = replace(
         tiny_data(users=60, items=30, seed=3),

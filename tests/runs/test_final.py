@@ -1,4 +1,4 @@
-"""Final models: as the run that was measured, on everything, and never taken for measured themselves."""
+"""Final models: trained like the measured run, but on all data, and never mistaken for measured ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_epochs_that_were_chosen_have_the_rates_that_they_had(log: Path, tmp
     assert (final.info.training["cycle"], final.info.training["epochs"]) == (4, chosen)
     rates = [[one["learning_rates"] for one in each.history] for each in (run, final)]
     for one, other in zip(*rates, strict=False):
-        assert one["all"] == pytest.approx(other["all"], rel=0.4)  # there are a few more steps
+        assert one["all"] == pytest.approx(other["all"], rel=0.4)  # an epoch has a few more steps
 
 
 def test_nothing_is_held_out() -> None:
@@ -81,7 +81,7 @@ def test_a_final_model_is_the_measured_one_on_everything(measured: Run, final: R
 
 
 def test_the_last_weights_are_averaged_as_there(measured: Run, final: Run, tmp_path: Path) -> None:
-    """The average is what was validated there, so it is what is kept here, and not the newest weights."""
+    """The measured run validated averaged weights, so the final model keeps the average, not the newest weights."""
     request = final_request(measured, None, READING, out=tmp_path / "run")
     assert request.like is not None
     parts = load_tensors(final.directory / "checkpoint/state.safetensors")[0]
@@ -91,7 +91,7 @@ def test_the_last_weights_are_averaged_as_there(measured: Run, final: Run, tmp_p
 
 
 def test_items_of_the_end_are_learnt(tmp_path: Path) -> None:
-    """An item that is only ever somebody's last is unknown to the measured model's counts, and known to the final's."""
+    """The measured model counts only training interactions; the final model also counts the held-out ones."""
     data = tiny_data()
     measured = start(
         write_log(tmp_path / "log.csv", at_random_times(data)), tmp_path / "markov", "popularity"
@@ -208,7 +208,7 @@ def test_other_models(name: str, tmp_path: Path) -> None:
     assert len(final.model.recommend(["item 003"], 5)) == 5
 
 
-# ------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------- command line
 
 
 def test_the_command(cli: Cli, measured: Run, log: Path, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_what_the_measured_run_decides_is_refused(
 
 
 def test_reading_of_frames_is_kept(log: Path, tmp_path: Path) -> None:
-    """A run on a frame has a reading too, and the frame of the next day is read by it."""
+    """A run on a data frame also records its reading options, which then apply to the next day's frame."""
     frame = pl.read_csv(log).rename({"item": "sku"})
     reading = Reading(min_count=1, columns=Columns(item="sku"))
     run = train(TrainRequest(frame, "popularity", out=tmp_path / "run", reading=reading))

@@ -1,4 +1,4 @@
-"""Metrics beyond accuracy of a run: those of its lists, beside the baselines, on the same targets."""
+"""Metrics beyond accuracy of a run: computed from its lists, beside the baselines, on the same targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mclrec.runs.run import Run
 
 @pytest.fixture
 def trained(trained: Run, tmp_path: Path) -> Run:
-    """A copy: evaluating keeps the ranks in the run, and other tests look at what a training leaves."""
+    """A copy of the run, because evaluation writes ranks into it and other tests check the files of a training."""
     return Run(Path(shutil.copytree(trained.directory, tmp_path / "trained")))
 
 
@@ -35,7 +35,7 @@ def further(run: Run, **options: object) -> FurtherMetrics:
 
 @pytest.fixture
 def categories(trained: Run, tmp_path: Path) -> Path:
-    """Items by whether their number is odd."""
+    """A table with two categories of items: even and odd numbers."""
     path = tmp_path / "categories.csv"
     path.write_text(
         "item,category\n" + "".join(f"item {n:03d},{n % 2}\n" for n in range(1, 17)), encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Judging: others' lists in one table with runs, by the same targets, metrics and tests."""
+"""Judging: lists of other systems in one table with runs, with the same targets, metrics and significance tests."""
 
 from __future__ import annotations
 

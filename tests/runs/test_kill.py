@@ -1,4 +1,4 @@
-"""Real processes, really killed: what they leave goes on to the numbers of a run that was let alone."""
+"""Real processes are killed; resumed, their runs reach the numbers of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mclrec.runs.request import TrainRequest, setting_words
 from mclrec.runs.run import Run
 from mclrec.runs.training_run import train
 
-# It never ends by itself, and writes a checkpoint at each step.
+# Such a training never ends by itself, and writes a checkpoint at each step.
 ENDLESS = SASREC | {"epochs": 100_000, "patience": 100_000, "checkpoint_minutes": 0}
 PATIENCE_SECONDS = 120
 
 
 @contextmanager
 def child(log: Path, out: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """`mclrec train` in a process of its own."""
+    """Run `mclrec train` in a child process, killed on exit."""
     settings = setting_words(ENDLESS)
     words = ["train", str(log), "--model", "sasrec", "--min-count", "1", "--out", str(out), *settings, *more]
     process = subprocess.Popen(
@@ -42,9 +42,9 @@ def child(log: Path, out: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def position(out: Path) -> dict[str, Any]:
-    """Where the checkpoint stands; nothing while there is none."""
+    """Position of the checkpoint; zeros if there is none yet."""
     try:
-        # In one piece: safe_open maps the file by its name a second time, and by then it may be the next one.
+        # Read in one piece: safe_open opens the file by name twice, and the second time it may be the next checkpoint.
         data = (out / "checkpoint/state.safetensors").read_bytes()
     except FileNotFoundError:
         return {"epoch": 0, "step": 0, "history": []}
@@ -54,7 +54,7 @@ def position(out: Path) -> dict[str, Any]:
 
 
 def wait_for(process: subprocess.Popen[str], out: Path, epoch: int, step: int) -> None:
-    """Until the checkpoint is so far, and within an epoch."""
+    """Wait until the checkpoint has reached the given epoch and step, and lies within an epoch."""
     for _ in range(PATIENCE_SECONDS * 100):
         found = position(out)
         if (found["epoch"], found["step"]) >= (epoch, step) and found["step"]:
@@ -108,7 +108,7 @@ def test_ctrl_c_leaves_a_usable_model(log: Path, tmp_path: Path) -> None:
 
 
 def essence(run: Run) -> dict[str, Any]:
-    """All of history and results but how long they took."""
+    """History and results, without durations."""
     record = run.record
     measured = {label: one.model_dump(exclude={"seconds"}) for label, one in record.results["test"].items()}
     epochs = [{key: value for key, value in line.items() if key != "seconds"} for line in run.history]

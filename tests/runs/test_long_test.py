@@ -1,4 +1,4 @@
-"""A test that takes hours is told of in time, can be left for later, and is done by the same command."""
+"""A test evaluation that takes hours is announced early, can be interrupted, and is completed with ``--resume``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mclrec.runs.training_run import train
 def lines(
     monkeypatch: pytest.MonkeyPatch, seconds: float, total: int, batch: int
 ) -> tuple[list[str], list[int]]:
-    """What is told while all targets are ranked, each batch in so many seconds; and what the bar is told."""
+    """Messages and progress-bar advances while all targets are ranked, each batch taking the given seconds."""
     now = [0.0]
     told: list[str] = []
     advanced: list[int] = []

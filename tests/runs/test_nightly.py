@@ -1,4 +1,4 @@
-"""The nightly path: a better model takes the earlier one's place, a worse one changes nothing."""
+"""Nightly updates: a model that is no worse replaces the earlier one, a worse one changes nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LEARNING = SASREC | {"learning_rate": 0.02, "stopping": "best", "patience": 2}
 
 
 def longer(data: SequenceData, seed: int = 5) -> SequenceData:
-    """The data of the next day: some users have gone on by one item, in order."""
+    """The data of the next day: about half of the users have one more item, the next in order."""
     rng = np.random.default_rng(seed)
     more = rng.random(data.num_users) < 0.5
     rows = [
@@ -53,14 +53,14 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def poor(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A model that has hardly learnt."""
+    """A hardly trained model (one epoch)."""
     out = tmp_path_factory.mktemp("poor") / "run"
     return train(TrainRequest(log, "sasrec", reading=READING, settings=LEARNING | {"epochs": 1}, out=out))
 
 
 @pytest.fixture(scope="module")
 def good(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A model that has learnt the order."""
+    """A model that has learnt the order of items."""
     out = tmp_path_factory.mktemp("good") / "run"
     return train(TrainRequest(log, "sasrec", reading=READING, settings=LEARNING | {"epochs": 12}, out=out))
 
@@ -92,7 +92,7 @@ def test_a_model_that_is_no_worse_takes_the_place(good: Run, today: Path, tmp_pa
     assert {rival.name for rival in judged.rivals} == {"earlier model", "popularity"}
     assert all(rival.difference == pytest.approx(judged.value - rival.value) for rival in judged.rivals)
     assert (judged.unknown, judged.faults) == (0, ())
-    # The next night begins from the link, whose model goes by the run that was measured.
+    # The next night starts from the link; its final model is traced back to the measured run.
     tomorrow = write_log(tmp_path / "tomorrow.csv", longer(longer(tiny_data()), seed=6))
     again = run_update(link, tomorrow, tmp_path / "two", final=True, into=link)
     assert again.accepted
@@ -106,10 +106,10 @@ def test_what_is_done_is_not_done_again(good: Run, today: Path, tmp_path: Path) 
     out = tmp_path / "out"
     first = run_update(link, today, out, into=link)
     before = tree(out)
-    assert run_update(link, today, out, into=link) == first  # the link leads to its own model by now
+    assert run_update(link, today, out, into=link) == first  # the link now points to the new model
     assert tree(out) == before
     link.unlink()
-    link.symlink_to(good.directory)  # somebody went back to the model of the day before
+    link.symlink_to(good.directory)  # a rollback to the previous day's model
     assert run_update(link, today, out, into=link) == first
     assert link.resolve() == (out / "measured").resolve()
     more = run_update(link, today, out, into=link, final=True)
@@ -118,7 +118,7 @@ def test_what_is_done_is_not_done_again(good: Run, today: Path, tmp_path: Path) 
 
 
 def test_a_worse_model_changes_nothing(good: Run, tmp_path: Path) -> None:
-    """A log that was damaged overnight: what is learnt from is noise, and only the held-out items are in order."""
+    """A log damaged overnight: the training part is noise, and only the held-out items follow the order."""
     link = tmp_path / "live"
     link.symlink_to(good.directory)
     broken = replace(longer(tiny_data()), item_ids=tiny_data().item_ids)
@@ -145,14 +145,14 @@ def test_floors(good: Run, today: Path, tmp_path: Path) -> None:
     assert [floor.metric for floor in refused.judgement.floors] == ["HR@10", "MRR@5"]
     assert [fault.partition(" ")[0] for fault in refused.judgement.faults] == ["HR@10"]
     assert "is below the floor 1" in refused.judgement.faults[0]
-    # Another floor is another question, and the training stands.
+    # With another floor the decision is made again, but the model is not retrained.
     before = (tmp_path / "out/measured/model.safetensors").read_bytes()
     assert run_update(good, today, tmp_path / "out", floor={"hr@10": 0.0}).accepted
     assert (tmp_path / "out/measured/model.safetensors").read_bytes() == before
 
 
 def test_moments_that_hide_what_is_newer_are_refused(log: Path, today: Path, tmp_path: Path) -> None:
-    """By yesterday's moments nothing newer is learnt from, by earlier ones what was learnt is held out."""
+    """With yesterday's moments, nothing newer would be learnt; with earlier ones, learnt rows would be held out."""
     split = "time(6000, 8000)"
     request = TrainRequest(
         log, "sasrec", reading=READING, settings=LEARNING, split=split, out=tmp_path / "run", measured=False
@@ -201,7 +201,7 @@ def test_a_model_that_counts(log: Path, today: Path, tmp_path: Path) -> None:
 def test_it_goes_on_after_a_kill(
     good: Run, today: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ended after each of its steps, the same call comes to the same end."""
+    """Killed after each of its steps and repeated, the call gives the result of an uninterrupted update."""
     whole = run_update(good, today, tmp_path / "whole", final=True, into=tmp_path / "whole-live")
     out, link = tmp_path / "out", tmp_path / "live"
 
@@ -288,7 +288,7 @@ def test_from_a_final_model(good: Run, today: Path, tmp_path: Path) -> None:
     assert run_update(final, today, tmp_path / "out").earlier == good.directory.resolve()
 
 
-# ------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------- command line
 
 
 def test_the_command(cli: Cli, good: Run, today: Path, tmp_path: Path) -> None:

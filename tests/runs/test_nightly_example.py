@@ -1,4 +1,4 @@
-"""The nightly example: what it measures in the morning, and that a model which the service refuses does not stay."""
+"""The nightly example: its measurements of the previous day, and the rollback of a model that the service refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def night(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_purchases_since_a_moment(night: ModuleType, tmp_path: Path) -> None:
     data = tiny_data(users=20)
     log = write_log(tmp_path / "log.csv", data)
-    since = int(data.offsets[10]) + 2  # three items of the eleventh user are until then
+    since = int(data.offsets[10]) + 2  # the eleventh user has three items up to then
     found = night.purchases_since(log, since)
     names = [str(data.item_ids[item]) for item in data.items.tolist()]
     start, stop = data.offsets[10:12].tolist()
@@ -60,8 +60,9 @@ def test_a_model_is_worse_only_if_that_is_sure(night: ModuleType, tmp_path: Path
     night_of_all = [
         night.compared(*pair, log, since) for pair in ((none, next_one), (next_one, none), (none, none))
     ]
-    assert [one.users for one in night_of_all] == [1, 1, 1]  # users follow each other: one is on its way
-    assert not any(one.worse for one in night_of_all)  # one user says nothing for sure
+    # Users' times do not overlap: only one user spans `since`.
+    assert [one.users for one in night_of_all] == [1, 1, 1]
+    assert not any(one.worse for one in night_of_all)  # one user proves nothing
     assert night.Verdict(900, 0.01, 0.03, 0.001).worse
     assert not night.Verdict(900, 0.01, 0.03, 0.2).worse
     assert not night.Verdict(900, 0.03, 0.01, 0.001).worse
@@ -88,7 +89,7 @@ def test_a_model_that_the_service_refuses_does_not_stay(night: ModuleType, tmp_p
 
 
 class TinyShop:
-    """A log of a hundred days, of which each has as many moments."""
+    """A shop whose log has a hundred days with a hundred time steps each."""
 
     def __init__(self) -> None:
         self.data = at_random_times(tiny_data(users=60, items=30, shortest=10, longest=16))
@@ -110,9 +111,9 @@ def test_a_month_goes_on_where_it_was_left(
     settings = {"layers": 1, "hidden_size": 8, "max_length": 6, "epochs": 1}
     plan = month.Plan("sasrec", 3, settings, date(2026, 3, 1), 10)
     played = month.Month(TinyShop(), tmp_path / "month", plan)
-    (tmp_path / "month" / "anew-2026-03-11").mkdir()  # of a night that was interrupted
+    (tmp_path / "month" / "anew-2026-03-11").mkdir()  # left by an interrupted night
     first = played.run(1)
-    monkeypatch.setattr(month.Month, "night", None)  # nothing is played twice
+    monkeypatch.setattr(month.Month, "night", None)  # no night is repeated
     assert month.Month(TinyShop(), tmp_path / "month", plan).run(1) == first
     [one] = first
     assert (one.day, one.outcome in ("accepted", "refused")) == ("2026-03-11", True)
@@ -125,7 +126,7 @@ def test_a_month_goes_on_where_it_was_left(
 
 
 def of_two_nights(month: ModuleType) -> list[Any]:
-    """Two nights, of which the second has one household of the first and 60 more."""
+    """Two nights: the second has the household of the first and 60 more."""
     worth = {"never": 0.0, "updated": 0.5, "anew": 0.25}
     first = {way: {"a": value} for way, value in worth.items()}
     second = {way: {"a": value / 2, **{f"b{i}": value for i in range(60)}} for way, value in worth.items()}

@@ -1,4 +1,4 @@
-"""Whether a log has order: found where it was put, not where there is none, and the same by the same seed."""
+"""The order probe finds sequential order in a log that has it, not in a shuffled one, reproducibly for a seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said before a training: its time, and what to do where that is long."""
+"""The plan printed before training: its expected time, and how to shorten it if that is long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A precision that a recipe leaves open is decided once, told, and kept by a run that goes on on another machine."""
+"""Precision "auto" is decided once, reported, and kept when a run is resumed on another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring a run again: only on its own data, under any rules."""
+"""Evaluating a run again: only on its own data, with any part, protocol and cutoffs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mclrec.runs.run import Run
 
 @pytest.fixture
 def run(log: Path, tmp_path: Path) -> Run:
-    """Transition counts on a copy of the log."""
+    """A Markov model trained on a copy of the log."""
     return start(Path(shutil.copy(log, tmp_path / "small.csv")), tmp_path / "run", "markov")
 
 
@@ -61,7 +61,7 @@ def test_other_times_are_another_split_by_time(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_log(tmp_path / "small.csv", tiny_data())
-    assert run_data(run).num_users == 40  # leave-one-out knows no times
+    assert run_data(run).num_users == 40  # leave-one-out ignores times
     by_time = run.info.model_copy(update={"split": "time"})
     monkeypatch.setattr(Run, "info", by_time)
     with pytest.raises(DataError, match="the sequences are the same, but their times are others"):

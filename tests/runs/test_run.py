@@ -1,4 +1,4 @@
-"""What a run's files hold: frozen types, and one line about a file that is damaged."""
+"""The files of a run: read into frozen types, and a one-line error for a damaged file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mclrec.sealed_json import read_sealed, sealed
 
 @pytest.fixture
 def run(trained: Run, tmp_path: Path) -> Run:
-    """A copy of a run, to be damaged."""
+    """A copy of a run that tests may damage."""
     shutil.copytree(trained.directory, tmp_path / "run")
     return Run(tmp_path / "run")
 
@@ -46,7 +46,7 @@ def test_the_files_hold_what_the_types_say(trained: Run) -> None:
 
 
 def keys_of(value: dict[str, Any], open_tables: set[str]) -> list[tuple[str, ...]]:
-    """Paths of all keys but those of tables whose keys are a model's own."""
+    """Paths of all keys, without the keys inside open tables."""
     paths: list[tuple[str, ...]] = []
     for key, inner in value.items():
         paths.append((key,))
@@ -56,7 +56,7 @@ def keys_of(value: dict[str, Any], open_tables: set[str]) -> list[tuple[str, ...
 
 
 def test_no_key_may_be_missing(run: Run) -> None:
-    """A default never stands in for a key that is lost; of the options of reading only those given are written."""
+    """A default never replaces a lost key. Keys inside ``reading`` are exempt: only the given options are written."""
     path = run.directory / "config.json"
     whole = read_sealed(path)
     for keys in keys_of(whole, {"config", "training", "versions", "reading"}):

@@ -1,4 +1,4 @@
-"""A run's directory has one writer, and whatever a killed run leaves in it, its training can be done."""
+"""A run's directory has one writer at a time, and training can be resumed whatever a killed run leaves there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mclrec.training.reporting import SilentReporter
 
 
 class _Waiting(SilentReporter):
-    """A training that waits in its first step."""
+    """A reporter that blocks training in its first step."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
@@ -99,7 +99,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_anew(
     names = ({path.name for path in one.rglob("*")} for one in (out, trained.directory))
     left, expected = (
         {name for name in own if "validation" not in name} for own in names
-    )  # others measure it too
+    )  # other tests add validation ranks to the shared run
     assert left == expected
 
 

@@ -1,4 +1,4 @@
-"""What people read of a run: the protocol that suits first, popularity and Markov beside it, with intervals."""
+"""The scoreboard of a run: the suitable protocol first, with popularity and Markov beside it, and intervals."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_baselines_are_the_systems_themselves(runs: dict[str, Run]) -> None:
 
 
 def test_a_baseline_stands_beside_its_model_by_other_settings(runs: dict[str, Run], tmp_path: Path) -> None:
-    """Markov of two latest items and Markov of one: names tell them apart in each table of a run."""
+    """Markov with windows of two items and of one have different names in every table of a run."""
     log = runs["markov"].directory.parent / "tiny.csv"
     run = train(TrainRequest(log, "markov", out=tmp_path / "two", settings={"window": 2}))
     names = ["markov window=2", "markov", "popularity"]

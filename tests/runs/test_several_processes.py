@@ -1,4 +1,4 @@
-"""Real processes that share a run: one is killed, the others end, and the run goes on with as many as you like."""
+"""Real processes sharing a run: if one is killed, the others end, and any number of processes can resume the run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def words(log: Path, out: Path, settings: dict[str, Any], *more: str) -> list[st
 
 
 def kill(processes: list[subprocess.Popen[str]], victim: int, out: Path, epoch: int = 2) -> list[str]:
-    """Kill one in the middle of an epoch; what the others say before they end."""
+    """Kill one process in the middle of an epoch; return what the others print before they end."""
     try:
         wait_for(processes[0], out, epoch, 1)
         processes[victim].send_signal(signal.SIGKILL)
@@ -47,7 +47,7 @@ def kill(processes: list[subprocess.Popen[str]], victim: int, out: Path, epoch: 
 
 
 def close(found: Run, expected: Run) -> None:
-    """The same but for the order in which numbers were added up."""
+    """Check that runs are equal except for the order of floating-point summation."""
     assert [line["metrics"] for line in found.history] == [line["metrics"] for line in expected.history]
     for one, other in zip(found.history, expected.history, strict=True):
         assert one["losses"] == pytest.approx(other["losses"], rel=1e-4)
@@ -123,7 +123,7 @@ def test_one_that_hangs_is_given_up(log: Path, tmp_path: Path) -> None:
     try:
         wait_for(first, out, 1, 1)
         second.send_signal(signal.SIGSTOP)
-        _, told = first.communicate(timeout=SECONDS + 15)  # SILENCE, and a busy machine's beats
+        _, told = first.communicate(timeout=SECONDS + 15)  # SILENCE, and late heartbeats on a busy machine
         assert first.returncode == LOST_STATUS
         assert "error: process 1 of 2 has not been heard of for 20 seconds" in told
     finally:

@@ -1,4 +1,4 @@
-"""Runs with a sharded item table: killed, resumed with other processes, and the files that they leave."""
+"""Runs with a sharded item table: killed, resumed with another number of processes, and the files they leave."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
 
 def whole(log: Path, out: Path, epochs: int) -> Run:
-    """What one process comes to."""
+    """The run of a single, uninterrupted process, for comparison."""
     settings = SASREC | STILL | {"epochs": epochs}
     return train(TrainRequest(log_source(log), "sasrec", settings=settings, out=out))
 

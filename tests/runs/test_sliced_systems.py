@@ -1,4 +1,4 @@
-"""Slices of a run's targets, beside the baselines, in Python and on the command line."""
+"""Metrics by slice of a run's targets, beside the baselines, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mclrec.runs.run import Run
 
 
 def write_countries(path: Path, data: SequenceData) -> Path:
-    """A log with a column that is no user, item or time: north or south, and nothing in every fifth row."""
+    """Write a log with a further column, country: north or south, and empty in every fifth row."""
     assert data.times is not None
     users = np.repeat(np.arange(1, data.num_users + 1), data.lengths)
     rows = ["user,item,time,country"]
@@ -79,7 +79,7 @@ def test_what_the_ranks_in_the_run_know(run: Run) -> None:
     assert table.gaps.tolist() == targets.gaps.tolist()
     assert min(table.gaps.tolist()) >= 0
     assert table.user_counts.tolist() == (targets.data.lengths[targets.users] - 2).tolist()
-    assert table.units_per_second is None  # times below 10,000 count from no known moment
+    assert table.units_per_second is None  # times below 10,000 have no known epoch
     assert "slices" not in table.about
 
 

@@ -1,4 +1,4 @@
-"""The number of threads of a training: measured, one unless more are clearly quicker, and kept by a resumed run."""
+"""The number of training threads: measured, one unless more are clearly faster, and kept by a resumed run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_any_times_give_one_of_the_counts(seconds: list[float], factor: float) -
 
 @pytest.fixture
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that may take two threads, of which nobody has said how many."""
+    """A process that may use two threads, with OMP_NUM_THREADS unset."""
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(thread_choice, "allowed_threads", lambda: 2)
     with kept_threads():
@@ -60,7 +60,7 @@ def decide(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Listener(SilentReporter):
-    """Keeps the plan."""
+    """A reporter that records the lines of the plan."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -89,7 +89,7 @@ def test_a_resumed_run_takes_as_many_as_it_began_with(
     whole = start(log, tmp_path / "whole")
     part = start(log, tmp_path / "part", reporter=Stopper(3))
     assert not part.record.finished
-    decide(2, monkeypatch)  # it would, if it were asked
+    decide(2, monkeypatch)  # would be chosen, but a resumed run does not measure again
     run = start(log, tmp_path / "part", resume=True)
     assert run.record.threads == 1
     assert run.record.weights == whole.record.weights

@@ -1,4 +1,4 @@
-"""What a run tells a tracker is in the files that the tracker itself reads."""
+"""TensorBoard tracking: what a run reports is read back from the event files with TensorBoard itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells MLflow and Weights & Biases is what they read, without a network; ``make test-adapters``."""
+"""MLflow and Weights & Biases read back what a run reports to them, without a network; ``make test-adapters``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORD = EpochRecord("train", 1, 1.5, {"rec": 2.0}, {"ndcg@10": 0.5}, True, {"al
 
 @pytest.fixture(autouse=True)
 def of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings of whoever runs the tests."""
+    """Remove tracker settings of the person running the tests from the environment."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "WANDB_MODE", "WANDB_PROJECT", "WANDB_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -32,7 +32,7 @@ def of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def resumed(log: Path, out: Path, tracker: str) -> Run:
-    """A run of two epochs that went on to four."""
+    """A run trained for two epochs and resumed to four."""
     for epochs in (2, 4):
         settings = SASREC | {"epochs": epochs}
         train(
@@ -67,7 +67,7 @@ def test_mlflow_has_the_history_of_a_resumed_run_in_one_run(log: Path, tmp_path:
 def test_a_training_that_fails_says_so_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # as if it were not set
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # treated as unset
 
     def fail() -> None:
         with MLflowTracker(tmp_path / "mlflow", {"epochs": 1}, "ndcg@10") as tracker:
@@ -90,7 +90,7 @@ def test_what_cannot_be_opened_is_an_error_and_what_is_lost_later_a_warning(
     monkeypatch.setattr(tracker, "_run", "of nobody")
     with pytest.warns(MclrecWarning, match=r"mlflow did not take an epoch, which is in history\.jsonl"):
         tracker.epoch_finished(RECORD)
-    tracker.epoch_finished(RECORD)  # said once
+    tracker.epoch_finished(RECORD)  # the warning appears only once
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://place")
     with pytest.raises(ConfigError, match="--track mlflow: nonsense://place"):
         MLflowTracker(tmp_path / "another", {}, "ndcg@10").epoch_started(START)
@@ -125,7 +125,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def entries(log: bytes) -> Iterator[bytes]:
-    """The entries of a log of LevelDB's format: blocks of 32 KiB, of pieces with checksum, length and kind."""
+    """The entries of a log in LevelDB's format: blocks of 32 KiB of fragments with checksum, length and type."""
     place, entry = 7, b""  # after the file's own header
     while place + 7 <= len(log):
         if (left := -place % 32768) and left < 7:
@@ -134,6 +134,6 @@ def entries(log: bytes) -> Iterator[bytes]:
         length, kind = int.from_bytes(log[place + 4 : place + 6], "little"), log[place + 6]
         entry += log[place + 7 : place + 7 + length]
         place += 7 + length
-        if kind in (1, 4):  # whole, or the last piece
+        if kind in (1, 4):  # a whole entry, or its last fragment
             yield entry
             entry = b""

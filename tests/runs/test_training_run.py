@@ -1,4 +1,4 @@
-"""A run's directory: all that it says is true, and nothing of value is overwritten."""
+"""A run's directory: its contents match the training, and nothing of value is overwritten."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from mclrec.training.reporting import SilentReporter
 
 
 class Stopper(SilentReporter):
-    """Presses Ctrl-C after some steps."""
+    """A reporter that sends SIGINT after a number of steps."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -56,7 +56,7 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 def results(run: Run) -> dict[str, Any]:
-    """Results of ``metrics.json`` without the time that they took."""
+    """Test results in ``metrics.json``, without durations."""
     measured = run.record.results["test"]
     return {label: one.model_dump(exclude={"seconds"}) for label, one in measured.items()}
 
@@ -119,7 +119,7 @@ def test_numbers_are_those_of_the_saved_model(trained: Run, tmp_path: Path) -> N
         assert trained.metrics[label] == result.metrics
         assert ranks == result.ranks.tolist()
     assert trained.metrics["U"] != trained.metrics["F"]
-    copy = shutil.copytree(trained.directory, tmp_path / "copy")  # other tests look at what a training leaves
+    copy = shutil.copytree(trained.directory, tmp_path / "copy")  # other tests check the files of a training
     validation = evaluate_run(copy, part="validation", seen=trained.info.training["seen"])
     assert validation.metrics["NDCG@10"] == pytest.approx(record.best_validation)
 
@@ -258,7 +258,7 @@ def test_the_time_of_what_was_interrupted_counts(
         train(TrainRequest(log_source(log), "sasrec", settings=SASREC, out=out), Late(after=3))
     assert (
         3000 <= start(log, out, resume=True).record.seconds < 4000
-    )  # what follows may take no tenth of a second
+    )  # the resumed part may take less than 0.1 s
 
 
 def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_resumed_run_must_be_the_same(trained: Run, log: Path, tmp_path: Path)
 
 
 def test_a_run_of_an_earlier_version_goes_on(trained: Run, log: Path, tmp_path: Path) -> None:
-    """Its checkpoint lacks the settings that came later; what it did is what it is compared by."""
+    """Its checkpoint lacks later settings, which are compared by the values that were in effect then."""
     out = tmp_path / "run"
     start(log, out, settings={"epochs": 1})
     state = out / CHECKPOINT / "state.safetensors"
@@ -327,7 +327,8 @@ def test_a_cycle_of_the_rate_is_not_another_one_after_an_interruption(log: Path,
     assert run.history[0]["learning_rates"] != run.history[1]["learning_rates"]
     with pytest.raises(TrainingError, match="another setting cycle: the run has 2, now it is 3"):
         start(log, out, resume=True, settings={"cycle": "whole", "epochs": 3})
-    longer = start(log, out, resume=True, settings={"cycle": 2, "epochs": 3})  # at the last rate of the cycle
+    # The run continues at the last rate of the cycle.
+    longer = start(log, out, resume=True, settings={"cycle": 2, "epochs": 3})
     assert longer.history[2]["learning_rates"] == longer.history[1]["learning_rates"]
 
 
@@ -366,11 +367,11 @@ def test_ranks_that_still_hold_stay(trained: Run, log: Path, tmp_path: Path) -> 
     assert len(run.ranks("validation")) == 40
 
 
-# ------------------------------------------------------------------------------ going on
+# ------------------------------------------------------------------------------ warm start and data
 
 
 def test_from_an_earlier_run(trained: Run, tmp_path: Path) -> None:
-    """A newer log with two more items: what is known keeps its place by its outside id."""
+    """A newer log has two more items: known items keep their vectors, matched by outside id."""
     newer = write_log(tmp_path / "newer.csv", at_random_times(tiny_data(items=17, seed=4)))
     run = start(newer, tmp_path / "run", warm_start=trained.directory, settings={"learning_rate": 1e-9})
     assert run.info.warm_start == str(trained.directory)
@@ -400,7 +401,7 @@ def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_
 def test_returns_are_counted_once(
     log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, counts: int
 ) -> None:
-    """By preparation for leave-one-out, and once more for another split; no recipe or plan counts again."""
+    """Preparation counts them for leave-one-out; another split is counted once more, but never for recipe or plan."""
     counted = []
 
     def counting(targets: Targets) -> float | None:

@@ -1,4 +1,4 @@
-"""Going on from an earlier model: rows follow their outside ids."""
+"""Warm start from an earlier model: embedding rows are matched by outside id."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ HARMLESS = [
 
 
 def warned(path: Path, name: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is warned of where training goes on with other settings."""
+    """Warnings of a warm start with other settings."""
     old = model(name, 4, 1, users=2, **before)
-    with torch.no_grad():  # as training makes them: with first weights, attention is the same everywhere
+    with torch.no_grad():  # as after training: with initial weights, attention is nearly uniform
         for weight in old.parameters():
             if weight.dim() == 2:
                 weight.mul_(20)
@@ -188,11 +188,11 @@ def test_users_keep_their_vectors(tmp_path: Path) -> None:
     assert torch.equal(found[2], source[1])
 
 
-# ------------------------------------------------------------------------------ whose ids
+# ------------------------------------------------------------------------------ items in common
 
 
 def renamed(data: SequenceData, start: int) -> SequenceData:
-    """The same data, with the numbers of the items from ``start`` on."""
+    """The same data, with item ids numbered from ``start``."""
     ids = Vocabulary([f"item {number:03d}" for number in range(start, start + data.num_items)])
     return replace(data, item_ids=ids)
 
@@ -223,7 +223,7 @@ def test_hardly_any_item_in_common_is_warned_of(trained: Run, monkeypatch: pytes
 
 
 def later(data: SequenceData, start: int) -> SequenceData:
-    """The data, and a later half that begins with time ``start``: each user goes on with the first items again."""
+    """The data, followed from time ``start`` on by a second half in which each user repeats the same items."""
     lengths = np.repeat(data.lengths, 2)
     rows = [part for user in range(data.num_users) for part in (data.sequence(user), data.sequence(user))]
     times = [np.arange(len(row)) + (start if place % 2 else 0) for place, row in enumerate(rows)]
@@ -234,7 +234,7 @@ def later(data: SequenceData, start: int) -> SequenceData:
 
 
 def test_another_rule_must_not_hold_out_what_was_learnt(trained: Run, log: Path, tmp_path: Path) -> None:
-    """By leave-one-out a model learns up to the end of the log, so that only what is newer can be held out by time."""
+    """With leave-one-out a model learns up to the end of the log, so only newer rows can be held out by time."""
     last = int((trained.intake.left.last if trained.intake else None) or 0)
     newer = later(log_source(log), last + 1)
     check_earlier(trained, newer, f"time({last + 2}, {last + 5})")
@@ -254,13 +254,13 @@ def test_another_rule_must_not_hold_out_what_was_learnt(trained: Run, log: Path,
 
 
 def halves(data: SequenceData) -> np.ndarray:
-    """Cuts of files: the last two rows of each user are the validation and the test set."""
+    """Cuts as of split files: the last two rows of each user are the validation and the test set."""
     ends = data.lengths
     return np.stack([ends - 2, ends - 2, ends - 1, ends - 1])
 
 
 def test_the_reverse(log: Path, tmp_path: Path) -> None:
-    """By time nothing newer was learnt; leave-one-out holds out older rows of users who did not return."""
+    """A model with a split by time learnt nothing newer, but leave-one-out holds out older rows of inactive users."""
     moments = start(log, tmp_path / "fixed", split="time(6000, 8000)", measured=False)
     with pytest.raises(
         ConfigError, match=r"has learnt from rows before 6000, held out by time; .* by time\(6000, 8000\)"

@@ -21,7 +21,7 @@ def test_a_worker_a_core_but_few_and_one_on_a_gpu(
 
 
 def _stay(begun: Path) -> None:
-    """A worker that does not end when it is asked to."""
+    """A worker that ignores requests to stop."""
     begun.touch()
     while True:
         try:
