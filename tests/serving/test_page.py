@@ -1,4 +1,4 @@
-"""The page in a browser: real Chromium, a real service in this process, a real model of named items."""
+"""The service's web page in Chromium, with a real service in this process and a real model of named items."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ NAMES = [
     "Oil",
     "Soap",
 ]
-PATIENCE = 60_000  # milliseconds after which something is held to fail: the machine may be busy
+PATIENCE = 60_000  # timeout in milliseconds: the machine may be busy
 
 
 class Running:
-    """A service in a thread, on a port of its own, which it keeps when it is stopped and started again."""
+    """A service in a thread, on a port that it keeps when it is stopped and started again."""
 
     def __init__(self, directory: Path, key: str | None = None, titles: Sequence[str] = ()) -> None:
         self._service = load_runtime(directory).with_titles(titles)
@@ -72,7 +72,7 @@ class Running:
         return f"http://127.0.0.1:{self._port}/"
 
     def start(self) -> None:
-        listening = socket.create_server(("127.0.0.1", self._port))  # takes connections from here on
+        listening = socket.create_server(("127.0.0.1", self._port))  # accepts connections from here on
         self._port = listening.getsockname()[1]
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(listening)))
@@ -104,7 +104,7 @@ def running(directory: Path, key: str | None = None, titles: Sequence[str] = ())
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of named items that has learnt that each follows the one before."""
+    """A model of named items that has learnt that each item follows the previous one."""
     data = replace(tiny_data(users=60), item_ids=Vocabulary(NAMES))
     out = tmp_path_factory.mktemp("model") / "named"
     train = partial(mclrec.train, data, "sasrec", out=out, progress=False)
@@ -125,7 +125,7 @@ def service(directory: Path) -> Iterator[Running]:
 
 
 class Visit:
-    """Pages of one test, and everything that they complained of."""
+    """Pages of one test, and all their errors, warnings and failed requests."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -147,7 +147,7 @@ class Visit:
         return page
 
     def _hear(self, kind: str, text: str) -> None:
-        given_up = kind == "failed" and "ERR_ABORTED" in text  # an answer that nobody waits for any more
+        given_up = kind == "failed" and "ERR_ABORTED" in text  # a cancelled request
         if kind in ("error", "warning", "failed") and not given_up:
             self.complaints.append(f"{kind}: {text}")
 
@@ -231,7 +231,7 @@ def test_the_old_list_stays_until_the_newest_answer(
     page.get_by_role("button", name="Add Coffee").click()
     page.locator("#recommendations[aria-busy=true]").wait_for()
     expect_names(page, "recommendations", best(model, "Tea"))
-    page.get_by_role("button", name="Remove Tea").click()  # the answer before is not waited for
+    page.get_by_role("button", name="Remove Tea").click()  # the previous answer is not awaited
     expect_names(page, "recommendations", best(model, "Coffee"))
     page.locator("#recommendations[aria-busy=false]").wait_for()
     assert len(held) == 1
@@ -250,7 +250,7 @@ def test_an_example(visit: Visit, service: Running, model: mclrec.Model) -> None
     page.reload()
     expect_names(page, "recommendations", popular(model))
     button.click()
-    assert disabled == [True]  # until there are items to draw from
+    assert disabled == [True]  # until there are items to sample from
     page.locator("#history .row").nth(3).wait_for()
     assert len(set(names(page, "history"))) == 4
     assert set(names(page, "history")) <= set(popular(model, 12))
@@ -262,7 +262,7 @@ def test_by_keyboard_alone(visit: Visit, service: Running, model: mclrec.Model) 
     press = page.keyboard.press
     press("/")
     page.keyboard.type("creme", delay=5)
-    press("Enter")  # before the answer is there: the best match is taken when it is
+    press("Enter")  # before the answer arrives: the best match is taken then
     expect_names(page, "history", ["Crème brûlée"])
     page.keyboard.type("o")
     options = page.get_by_role("option")
@@ -332,7 +332,7 @@ def test_because_of(visit: Visit, service: Running, model: mclrec.Model) -> None
         }
 
     def told(history: Sequence[str], item: OutsideId) -> bool:
-        """Whether the page shows all differences: it hides what rounds to nothing."""
+        """Whether the page shows all differences: it hides those that round to zero."""
         return min(map(abs, differences(history, item).values())) > 0.01
 
     history, item = next(
@@ -368,7 +368,7 @@ def test_without_an_item(visit: Visit, service: Running, model: mclrec.Model) ->
     removed = best(model, "Tea", "Milk", k=5)
     assert "Rice" in best(
         model, "Tea", "Milk", k=len(NAMES) - 2
-    )  # it is not listed because it was asked about
+    )  # it would be recommended, but the list without it excludes it
     expect_names(page, "recommendations", whole)
     without = page.get_by_role("button", name="The list without Rice")
     without.hover()
@@ -383,7 +383,7 @@ def test_without_an_item(visit: Visit, service: Running, model: mclrec.Model) ->
 
     without.click()
     page.mouse.move(5, 5)
-    expect_names(page, "recommendations", less)  # held
+    expect_names(page, "recommendations", less)  # stays after the click
     page.get_by_role("button", name="Keep it").click()
     expect_names(page, "recommendations", whole)
     without.click()
@@ -407,7 +407,7 @@ def test_a_single_item_has_no_reasons(visit: Visit, service: Running) -> None:
 
 
 def test_what_is_said_of_a_long_history(visit: Visit, service: Running, model: mclrec.Model) -> None:
-    """The model reads ten items: not more are counted, and an unknown one that comes twice counts for none."""
+    """The model reads ten items: no more are counted, and a repeated unknown item does not count at all."""
     history = [*NAMES, *NAMES, "a stranger", "a stranger"]
     page = visit.open(address(service, *history, seen=1))
     expect_names(page, "recommendations", best(model, *history[:-2], include_seen=True))
@@ -436,7 +436,7 @@ def test_recommendations_stay_in_sight(visit: Visit, service: Running) -> None:
     heading = phone.locator("#recommendations-title").bounding_box()
     assert heading is not None
     assert heading["y"] < 600
-    assert phone.locator("#history .row").last.is_visible()  # the newest are in view
+    assert phone.locator("#history .row").last.is_visible()  # the newest items are in view
     box, last = (phone.locator(one).bounding_box() for one in ("#history", "#history .row:last-child"))
     assert box is not None
     assert last is not None
@@ -456,7 +456,7 @@ def test_bars_are_shares_beside_the_first(visit: Visit, service: Running, model:
 
 
 def follow(page: Page, link: str) -> None:
-    """Click a link and wait until its page is whole: a heading can be there before the style sheet is."""
+    """Click a link and wait until its page is loaded: a heading can appear before the style sheet."""
     with page.expect_navigation(wait_until="load"):
         page.get_by_role("link", name=link).click()
 
@@ -501,7 +501,7 @@ def test_similar_items_and_the_card(visit: Visit, service: Running, model: mclre
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_bars_anyone(visit: Visit, service: Running, model: mclrec.Model, scheme: str) -> None:
-    """No fault that axe finds: contrast of WCAG AA, names, roles."""
+    """axe finds no accessibility violations (WCAG AA contrast, names, roles)."""
     from axe_playwright_python.sync_playwright import Axe
 
     def faults() -> list[str]:
@@ -596,7 +596,7 @@ def test_integer_ids_and_a_model_without_vectors(visit: Visit, tmp_path: Path) -
 
 
 def test_ids_that_javascript_would_round(visit: Visit, tmp_path: Path) -> None:
-    first = 2**53  # and its neighbours, which are not numbers there
+    first = 2**53  # from here on, JavaScript numbers are not exact
     data = replace(tiny_data(), item_ids=Vocabulary(list(range(first, first + 15))))
     mclrec.train(data, "markov", out=tmp_path / "markov", progress=False)
     model = mclrec.Model.load(tmp_path / "markov")
@@ -634,7 +634,7 @@ def test_a_busy_service_is_asked_again(visit: Visit, service: Running, model: mc
     page.route("**/recommend", lambda route: route.fulfill(**busy), times=1)
     page.get_by_role("button", name="Remove Tea").click()
     page.get_by_role("alert").get_by_text("The service has its hands full.").wait_for()
-    expect_names(page, "recommendations", popular(model))  # by itself
+    expect_names(page, "recommendations", popular(model))  # retried automatically
     assert [said for said in visit.complaints if "503" not in said] == []
     visit.complaints.clear()
 
@@ -667,7 +667,7 @@ def test_an_api_key_is_asked_for(visit: Visit, directory: Path, model: mclrec.Mo
 
 
 def test_items_are_called_by_their_titles(visit: Visit, directory: Path, model: mclrec.Model) -> None:
-    """A history from the address too, whose titles come with the first answer; the address keeps the ids."""
+    """Includes a history from the URL, whose titles arrive with the first answer; the URL keeps the ids."""
     ids = list(model.items)
     titles = ["", "", *(f"Title of {item}" for item in ids[1:])]  # the first item has none
     title = dict(zip(ids, titles[1:], strict=True))

@@ -3,7 +3,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 
-/** A client as the JDK has it: over plain http it offers HTTP/2 with its first request. */
+/** The JDK's HTTP client with default settings: over plain http it offers HTTP/2 in its first request. */
 class StockClient {
     public static void main(String[] arguments) throws Exception {
         HttpClient client = HttpClient.newHttpClient();

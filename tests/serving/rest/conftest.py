@@ -1,4 +1,4 @@
-"""A model whose answers are known, a service around it, and model directories for real processes."""
+"""Helpers: a model with predictable answers, a service around it, and model directories for real processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ NAMES = [f"item {number:02d}" for number in range(1, ITEMS + 1)]
 
 @dataclass
 class Counting:
-    """The score of an item is how much larger it is than the sum of history and user, around the catalogue."""
+    """An engine that scores an item by minus its distance above the sum of history and user, modulo the catalogue."""
 
     num_items: int = ITEMS
     max_length: int = 5
@@ -98,7 +98,7 @@ def make_service(engine: Counting | None = None, version: str = "counting-1") ->
 
 
 def save_directory(path: Path, seed: int = 1, names: Sequence[int | str] = NAMES, length: int = 10) -> Path:
-    """A model directory as training leaves it, untrained."""
+    """Save an untrained model in a directory like that of a training."""
     torch.manual_seed(seed)
     sizes = {"hidden_size": 8, "inner_size": 16, "max_length": length}
     model = SASRec(SASRecConfig.model_validate(sizes), len(names))
@@ -115,7 +115,7 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass
 class Running:
-    """A process that serves."""
+    """A running `mclrec serve` process."""
 
     process: subprocess.Popen[str]
     url: str
@@ -148,7 +148,7 @@ def start(
 
 @contextmanager
 def serving(directory: Path, folder: Path, *options: str, files: int | None = None) -> Iterator[Running]:
-    """`mclrec serve` until the block ends, with a limit on open files if one is given."""
+    """Run `mclrec serve` until the block ends, with a limit on open files if one is given."""
     port, log = free_port(), folder / "log"
     process = start(directory, log, "--port", str(port), *options, files=files)
     running = Running(process, f"http://127.0.0.1:{port}", log)
@@ -169,7 +169,7 @@ def _answers(running: Running) -> bool:
 
 
 def _until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    """Ask again until it holds: there is nothing to wait on in another process."""
+    """Poll until a condition holds: another process offers nothing to wait on."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about"
@@ -209,7 +209,7 @@ def use(work: Use, **options: Any) -> None:
 
 
 class Service:
-    """A service in this process, and connections to it."""
+    """A service in this process, and ways to connect to it."""
 
     def __init__(
         self, port: int, server: Server, middleware: Middleware, connections: Connections, metrics: Metrics
@@ -222,14 +222,14 @@ class Service:
         return cast("list[BoundedProtocol]", list(self.server.server_state.connections))
 
     def held(self) -> int:
-        """Bytes that clients have not read."""
+        """Bytes in write buffers, which clients have not read."""
         return sum(one.transport.get_write_buffer_size() for one in self.open())
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def all_of(self, sent: bytes) -> bytes:
-        """What comes until the service closes the connection."""
+        """Everything received until the service closes the connection."""
         reader, writer = await self.connect()
         writer.write(sent)
         try:

@@ -1,4 +1,4 @@
-"""A plain store of sessions, by which both real ones are judged, and random events for all three."""
+"""A plain session store, the reference for both real ones, and random events for all three."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IDS: list[OutsideId] = ["item 01", "item 02", "x", "", "é", "\x00", 7, -(2**63)
 
 @dataclass
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that tests set by hand."""
 
     now: float = 1000.0
 
@@ -25,7 +25,7 @@ class Clock:
 
 @dataclass
 class PlainSessions:
-    """Sessions as the documentation says that they are kept, without a bound on their number."""
+    """Sessions kept as documented, but without a bound on their number."""
 
     items: int
     kept: dict[str, tuple[float, list[OutsideId]]] = field(default_factory=dict)

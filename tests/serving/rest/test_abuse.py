@@ -1,4 +1,4 @@
-"""What hostile or broken clients send: no crash, no 500, no growth, the right statuses. `make test-abuse` runs it."""
+"""Hostile or broken clients cause no crash, no 500, no memory growth, but the right statuses (`make test-abuse`)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = [
 
 BODIES = 10_000
 CONNECTIONS = 500
-GROWTH = 40_000  # KiB: buffers and caches of the allocator, not a leak of a hundredth of what is sent
+GROWTH = 40_000  # KiB: room for the allocator's buffers and caches, not for a leak of 1 % of what is sent
 JSON = {"Content-Type": "application/json"}
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -39,7 +39,7 @@ def service(model_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def resident(running: Running) -> int:
-    """KiB."""
+    """Resident memory of the process in KiB."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
@@ -55,7 +55,7 @@ def test_schemathesis_finds_nothing(service: Running) -> None:
 
 
 def _malformed(rng: random.Random) -> bytes:
-    """A good body with one thing wrong."""
+    """A valid body with one fault, or random bytes."""
     good = json.dumps({"history": rng.choices(NAMES, k=rng.randint(1, 20)), "k": rng.randint(1, 20)}).encode()
     place = rng.randrange(len(good))
     kind = rng.randrange(6)
@@ -90,7 +90,7 @@ def test_ten_thousand_malformed_bodies(service: Running) -> None:
     asyncio.run(run(BODIES // 10))
     before = resident(service)
     statuses = asyncio.run(run(BODIES))
-    assert set(statuses) <= {200, 422}, statuses  # a changed letter of a name is still a good body
+    assert set(statuses) <= {200, 422}, statuses  # a name with a changed letter is still a valid body
     assert statuses[422] > BODIES * 0.7
     assert resident(service) - before < GROWTH
 
@@ -104,7 +104,7 @@ def test_oversized_bodies(service: Running) -> None:
         async with httpx.AsyncClient(base_url=service.url, timeout=60, headers=JSON) as http:
             for _ in range(100):
                 for content in (b" " * (1 << 21), chunks()):
-                    # The service may close while we still send.
+                    # The service may close the connection while we are still sending.
                     with suppress(httpx.WriteError, httpx.ReadError):
                         assert (await http.post("/recommend", content=content)).status_code == 413
 

@@ -1,4 +1,4 @@
-"""Who may ask: names of the service, pages of other sites, keys of clients and of administrators; ids of requests."""
+"""Access control: host names, pages of other sites, keys of clients and administrators; and request ids."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_pages_of_other_sites_change_and_compute_nothing(headers: dict[str, str]
         ):
             answer = await http.post(path, json=body, headers=headers)
             assert answer.status_code == (403 if refused else 200), path
-        assert (await http.get("/items", headers=headers)).status_code == 200  # which the page cannot read
+        assert (await http.get("/items", headers=headers)).status_code == 200  # unreadable for the page
 
     use(work, sites=Sites(["localhost", "recommend.example.com"]))
 
@@ -221,7 +221,7 @@ def test_each_request_has_an_id() -> None:
         assert len(made) == 9
         assert all(re.fullmatch("[0-9a-f]{16}", one) for one in made)
         refused = await http.get("/similar/x", headers={"Host": "evil.example", "X-Request-Id": "<script>"})
-        await asyncio.sleep(0)  # lines of requests are written when the loop's turn ends
+        await asyncio.sleep(0)  # request lines are written at the end of the event loop's iteration
         last = json.loads(log.getvalue().splitlines()[-1])
         assert (last["route"], last["status"]) == ("/similar/{item}", 421)
         assert last["id"] == refused.headers["x-request-id"]

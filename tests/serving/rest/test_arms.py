@@ -1,4 +1,4 @@
-"""Several models in one process: who is answered by which, for how long, and what is told of it."""
+"""Several models in one process (arms): assignment of requests, its stability, and how it is reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _no_logs_later() -> Iterator[None]:
 
 
 def arms(split: Mapping[str, float] = MINE, metrics: Metrics | None = None) -> Arms:
-    """Models that answer from different places of the catalogue; loading B anew fails."""
+    """Models that read histories of different length and so answer differently; reloading B fails."""
     shares = check_shares(split, list(split))
     told = metrics or Metrics(several=True)
 
@@ -67,7 +67,7 @@ def chosen(test: Arms, count: int = 4000) -> list[str]:
 
 
 def test_where_keys_are_does_not_change_with_versions() -> None:
-    """Tests go on over releases: these numbers stay."""
+    """A/B tests run across releases, so these numbers must never change."""
     found = [round(position("A|B", key), 6) for key in ("user ann", "session ann", "user 7", "user é")]
     assert found == PLACES
 
@@ -89,7 +89,7 @@ def test_shares_are_kept_and_a_change_moves_only_who_has_to() -> None:
         other = chosen(arms({"A": 50, "C": 50}))
         half = chosen(arms({"A": 50, "B": 50}))
         agree = sum((one == "A") == (two == "A") for one, two in zip(other, half, strict=True))
-        assert agree == pytest.approx(2000, abs=150)  # another test divides anew
+        assert agree == pytest.approx(2000, abs=150)  # another test is divided independently
         dark = arms({"A": 1, "B": 0})
         assert set(chosen(dark)) == {"A"}
 
@@ -135,7 +135,7 @@ def test_each_key_keeps_its_model_and_answers_are_that_model_s() -> None:
             assert single == again == batch
             assert {one["arm"] for one in single} == {"A", "B"}
             assert single[-1]["arm"] == "A"
-            first = {"A": "item 05", "B": "item 07"}  # A reads the newest item alone
+            first = {"A": "item 05", "B": "item 07"}  # A reads only the newest item
             for one in single:
                 assert one["model"] == f"{one['arm']}-1"
                 assert one["items"][0]["item"] == first[one["arm"]]
@@ -171,7 +171,7 @@ def test_the_log_says_which_model_answered() -> None:
             await asyncio.sleep(0)
             lines = [json.loads(line) for line in log.getvalue().splitlines()]
             assert [line["arm"] for line in lines] == ["B", "A", "A,B"]
-            assert [line["batch"] for line in lines] == [1, 1, 2]  # A's two, which B's one comes after
+            assert [line["batch"] for line in lines] == [1, 1, 2]  # the larger batch: two queries to A
 
     asyncio.run(work())
 

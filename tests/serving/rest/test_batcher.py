@@ -1,4 +1,4 @@
-"""The micro-batcher: every query gets its own answer, whatever comes together, expires or goes away."""
+"""The micro-batcher: every query gets its own answer, whichever are batched together, expire or are cancelled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def query(number: int) -> DenseQuery:
 
 
 class Model:
-    """Answers with the history; fails on 13; waits for its gate."""
+    """A model that returns the history, fails on 13, and waits for its gate."""
 
     def __init__(self) -> None:
         self.gate = Event()
@@ -57,7 +57,7 @@ async def settle() -> None:
     st.integers(1, 3),
 )
 def test_each_gets_its_own_answer(requests: list[tuple[int, bool]], size: int, workers: int) -> None:
-    """Requests of several queries, of which some are cancelled at once."""
+    """Requests hold several queries each, and some requests are cancelled at once."""
 
     async def run() -> None:
         model = Model()
@@ -126,7 +126,7 @@ def test_a_full_queue_refuses_at_once() -> None:
         model.gate.clear()
         batcher = make(model, size=1, room=2)
         tasks = [asyncio.create_task(batcher.ask([query(1)], 10))]
-        await settle()  # this one is with the model
+        await settle()  # the model is computing this one
         tasks += [asyncio.create_task(batcher.ask([query(n)], 10)) for n in (2, 3)]
         await settle()
         with pytest.raises(QueueFull):

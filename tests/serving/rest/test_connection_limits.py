@@ -1,4 +1,4 @@
-"""What clients may not make a connection hold: heads, pipelines, unread answers, idle connections. Real sockets."""
+"""Limits per connection, on real sockets: request heads, pipelines, unread answers and idle connections."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def use(talk: Talk, **limits: Any) -> None:
         async with started(**limits) as service:
             await talk(service)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service has it
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the service's event loop
         runner.run(run())
 
 
@@ -139,7 +139,7 @@ def test_unread_answers_are_bounded_in_all() -> None:
         while len(service.connections) == 20:
             await asyncio.sleep(0.01)
         for _ in range(20):
-            assert service.held() <= 300_000  # and one answer that is being written
+            assert service.held() <= 300_000  # max_unread, and one answer being written
             await asyncio.sleep(0.01)
         for client in clients:
             client.close()
@@ -159,7 +159,7 @@ def test_another_protocol_is_offered_in_vain() -> None:
         for sent in (post(offer), post(offer + b"X: y\r\n"), chunked):
             for step in (len(sent), 50, 7):
                 reader, writer = await service.connect()
-                for _ in range(2):  # the connection goes on
+                for _ in range(2):  # the connection stays open
                     for start in range(0, len(sent), step):
                         writer.write(sent[start : start + step])
                         await asyncio.sleep(0)
@@ -218,7 +218,7 @@ def test_blank_lines_keep_no_connection_open() -> None:
 
 
 class Calls:
-    """A transport that only notes what is asked of it."""
+    """A transport that only records calls."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, bytes]] = []

@@ -1,4 +1,4 @@
-"""The container files, as far as they can be held without a daemon: what they name exists, and every query is one."""
+"""Container files, tested without a container daemon: what they name exists, and every dashboard query is valid."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ COMPOSE: dict[str, Any] = yaml.safe_load(
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Words and arguments of the Containerfile."""
+    """Instructions of the Containerfile, with their arguments."""
     text = (DEPLOY / "Containerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return [(line.split()[0], line.partition(" ")[2].strip()) for line in lines]
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
-    """Options of `mclrec serve` by name; words that it does not take raise."""
+    """Options of `mclrec serve` by name; unknown ones raise."""
     import_module("mclrec.cli.commands")  # registers the commands
     group: Any = typer.main.get_command(app)
     found: dict[str, Any] = group.commands["serve"].make_context("serve", words).params
@@ -96,7 +96,7 @@ def test_grafana_is_provisioned_with_the_board_and_its_source() -> None:
 
 
 def queries() -> list[str]:
-    """What the board asks, with a length of time in the place of Grafana's variable."""
+    """Queries of the dashboard, with Grafana's interval variable replaced by a duration."""
     asked = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
     asked += [one["expr"] for one in BOARD["annotations"]["list"]]
     return [one.replace("$__rate_interval", "1m") for one in asked]

@@ -1,4 +1,4 @@
-"""Work that is awaited as long as its client is there."""
+"""Work is cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_result_or_the_failure_of_the_work() -> None:
 
 
 async def _settled() -> bool:
-    """Whether nothing is left to listen for clients."""
+    """Whether no task that waits for a disconnect is left."""
     await asyncio.sleep(0)
     return len(asyncio.all_tasks()) == 1
 
@@ -59,7 +59,7 @@ def test_a_client_that_goes_away_cancels_the_work(receive: Any) -> None:
         with pytest.raises(HTTPException) as left:
             await while_attended(receive, work())
         assert left.value.status_code == LEFT
-        await asyncio.sleep(0)  # nothing of it is left to be cancelled by
+        await asyncio.sleep(0)  # no cancellation is left pending
         task = asyncio.current_task()
         assert task is not None
         assert not task.cancelling()

@@ -1,4 +1,4 @@
-"""The documented deployment, from the files that the documentation shows: nginx, systemd, a JDK client, Prometheus."""
+"""The documented deployment, tested with the files in the documentation: nginx, systemd, a JDK client, Prometheus."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADERS = {"Host": NAME, "Authorization": f"Bearer {KEY}"}
 
 
 def program(name: str, package: str) -> str:
-    """Where a program is; skip without it, but fail where CI is to have it."""
+    """Path of a program. If it is not installed, skip the test, or fail it in CI."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if found is None:
         reason = f"{name} is not installed: apt-get install {package}"
@@ -39,7 +39,7 @@ def program(name: str, package: str) -> str:
 
 
 def run(*words: str | Path, **options: str) -> str:
-    """What a command says on both streams; it has to succeed."""
+    """Run a command that must succeed, and return its output on both streams."""
     done = subprocess.run(
         [str(word) for word in words],
         text=True,
@@ -69,7 +69,7 @@ def test_the_documentation_shows_the_file(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The unit's own options, with keys of this test."""
+    """Options of the systemd unit, with key files of this test."""
     unit = (DEPLOY / "mclrec@.service").read_text().replace("\\\n", " ")
     command = next(line for line in unit.splitlines() if line.startswith("ExecStart=")).partition(
         "serve /srv/model"
@@ -94,7 +94,7 @@ def service(
 @pytest.mark.slow
 def test_nginx_before_two_processes(model_directory: Path, tmp_path: Path, options: list[str]) -> None:
     nginx = program("nginx", "nginx-light")
-    small = ("--max-history", "300", "--max-queue", "301")  # soon full
+    small = ("--max-history", "300", "--max-queue", "301")  # the queue is soon full
     (tmp_path / "1").mkdir()
     (tmp_path / "2").mkdir()
     with (
@@ -107,7 +107,7 @@ def test_nginx_before_two_processes(model_directory: Path, tmp_path: Path, optio
 
 @contextmanager
 def proxied(nginx: str, folder: Path, one: Running, two: Running) -> Iterator[str]:
-    """nginx with the documented file, in which ports and paths are this test's."""
+    """Run nginx with the documented file, with ports and paths replaced by this test's."""
     certificate, key, port = folder / "cert.pem", folder / "key.pem", free_port()
     made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}")
     run("openssl", "req", *made, "-addext", f"subjectAltName=DNS:{NAME}", "-keyout", key, "-out", certificate)
@@ -157,12 +157,12 @@ async def behind_nginx(url: str, one: Running) -> None:
         assert await statuses("/events", {"session": "s", "items": NAMES[:1]}, 50) == {200: 50}
         for path in ("/metrics", "/model/reload"):
             assert (await http.get(path)).status_code == 403
-        # Overload: some are refused, and what comes after it is answered: no process is left out for it.
+        # Overload: some requests are refused, later ones are answered, and nginx takes no process out of rotation.
         refused = await statuses("/recommend/batch", {"requests": [ask] * 256}, 60)
         assert set(refused) <= {200, 503, 504}, refused
         assert refused[503] > 0
         assert await statuses("/recommend", ask, 50) == {200: 50}
-        # One process goes: the other one answers everything.
+        # One process goes away: the other one answers everything.
         one.process.send_signal(signal.SIGTERM)
         until(lambda: httpx.get(f"{one.url}/ready").status_code == 503)
         assert await statuses("/recommend", ask, 200) == {200: 200}
@@ -226,7 +226,7 @@ def test_prometheus_reads_the_metrics(service: Running, tmp_path: Path) -> None:
 
 
 def value_of(port: int, query: str) -> float | None:
-    """The value that Prometheus has; None if it has none, or does not listen yet."""
+    """The value of a Prometheus query; None if there is none, or Prometheus does not listen yet."""
     try:
         answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
     except (httpx.TransportError, json.JSONDecodeError):

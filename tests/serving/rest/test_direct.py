@@ -1,4 +1,4 @@
-"""The shortcut for `POST /recommend` is one: all answers, logs and metrics are those of the framework alone."""
+"""The shortcut for `POST /recommend` gives the same answers, logs and metrics as the framework alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _no_logs_later() -> Iterator[None]:
 
 
 def service(direct: bool, engine: Counting | None = None, **options: Any) -> tuple[Middleware, Metrics]:
-    """A service with the shortcut, or with the framework alone."""
+    """Make a service with the shortcut, or with the framework alone."""
     keys = options.pop("keys", None)
     settings, metrics = Settings.of(**LIMITS | options), Metrics()
     runtime = make_service(engine).with_titles(TITLES)
@@ -52,7 +52,7 @@ def service(direct: bool, engine: Counting | None = None, **options: Any) -> tup
 
 
 async def answer(app: Middleware, scope: dict[str, Any], parts: Sequence[dict[str, Any]]) -> Sent:
-    """What the application sends; the client stays once its parts are sent."""
+    """Messages that the application sends; the client stays connected after sending its parts."""
     sent: Sent = []
     coming = iter(parts)
 
@@ -140,7 +140,7 @@ def draw_headers(rng: random.Random, length: int) -> list[tuple[bytes, bytes]]:
 
 
 def draw_request(rng: random.Random) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A scope, and the messages of a body in random parts, at times with an end before the body's."""
+    """A scope, and the messages of a body in random parts, sometimes with a disconnect before its end."""
     body = draw_body(rng)
     paths = [
         "/recommend/",
@@ -181,7 +181,7 @@ def draw_request(rng: random.Random) -> tuple[dict[str, Any], list[dict[str, Any
 
 
 def counted(metrics: Metrics) -> list[str]:
-    """Metrics that are no times, and none of the process."""
+    """Lines of the metrics without durations and process metrics."""
     lines = metrics.text().decode().splitlines()
     return [
         one for one in lines if not re.match(r"(# .*)?(process_|mclrec_request_seconds_(sum|bucket))", one)
@@ -189,7 +189,7 @@ def counted(metrics: Metrics) -> list[str]:
 
 
 def events(log: io.StringIO) -> list[str]:
-    """Lines of the log since the last call, without times and ids that were made."""
+    """Lines of the log since the last call, without times, generated ids and tracebacks."""
     lines = [TIMES.sub("", line) for line in log.getvalue().splitlines()]
     log.seek(0)
     log.truncate()
@@ -222,7 +222,7 @@ def test_random_requests_are_answered_as_by_the_framework(seed: int) -> None:
             made = []
             for app in (direct, plain):
                 sent = await answer(app, scope, parts)
-                await asyncio.sleep(0)  # the log's line is written
+                await asyncio.sleep(0)  # the log line is written
                 made.append((masked(sent), events(log)))
             assert made[0] == made[1], (seed, number, scope, parts)
             statuses.add(made[0][0][0]["status"])
@@ -234,7 +234,7 @@ def test_random_requests_are_answered_as_by_the_framework(seed: int) -> None:
 
 
 def masked(sent: Sent) -> Sent:
-    """Without ids that were made."""
+    """Messages with generated request ids blanked."""
     names = {b"x-request-id"}
     for message in sent:
         if "headers" in message:
@@ -268,7 +268,7 @@ def test_what_waits_too_long_or_has_no_room_is_refused_as_by_the_framework(
         if status == 504:
             await asyncio.wait(asked)
         for _ in range(50):
-            await asyncio.sleep(0)  # all have asked
+            await asyncio.sleep(0)  # all requests are queued
         engine.gate.set()
         return await asyncio.gather(*asked)
 

@@ -1,4 +1,4 @@
-"""Key files: what is read, what is refused, and what a client may show."""
+"""Key files: what is read, what is refused, and which Authorization headers are accepted."""
 
 from __future__ import annotations
 

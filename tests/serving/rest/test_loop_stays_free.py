@@ -1,4 +1,4 @@
-"""At a million items, `/health` answers at once while each route is fed the worst that it takes."""
+"""With a million items, `/health` answers at once while a route gets the most expensive requests it accepts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ WORDS = [
 ]
 WITHIN = 0.05
 LARGEST = b"{" + b",".join(b'"%x":1' % n for n in range(90_000)) + b"}"
-"""A body near the limit. Reading it holds the interpreter, so that nothing is answered sooner, on whatever machine."""
+"""A body near the size limit. Parsing it holds the interpreter, so no answer can come sooner, on any machine."""
 
 ASKED = 40
 FEEDERS = 3
@@ -56,7 +56,7 @@ def get(target: str) -> bytes:
 
 
 HISTORY = [name(number * 997) for number in range(1000)]
-LONG = "red blue 00 " * 42  # 504 letters, in parts of many names
+LONG = "red blue 00 " * 42  # 504 letters, whose parts occur in many names
 MANY = [name(number * 31) for number in range(10_000)]
 
 WORST = {
@@ -104,7 +104,7 @@ def connect(running: Running) -> socket.socket:
 
 
 def receive(connection: socket.socket) -> int:
-    """Status of the next answer, which has a length."""
+    """Read the next answer, which has a Content-Length, and return its status."""
     received = b""
     while b"\r\n\r\n" not in received:
         part = connection.recv(65_536)
@@ -144,12 +144,12 @@ def test_health_answers_while(service: Running, what: str) -> None:
                 assert receive(health) == 200
                 took.append(time.perf_counter() - start)
                 start = time.perf_counter()
-                json.loads(LARGEST)  # as busy as the machine is now
+                json.loads(LARGEST)  # parsing time at the machine's current load
                 reading.append(time.perf_counter() - start)
     finally:
         stop.set()
         for feeder in feeders:
             feeder.join()
-    # A body of each feeder may be read before it.
+    # One body of each feeder may be parsed before the request.
     assert np.quantile(took, 0.9) < max(WITHIN, FEEDERS * float(np.median(reading)))
     assert statuses <= {200, 400, 404, 413, 414, 422, 431, 503, 504}

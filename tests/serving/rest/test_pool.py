@@ -1,4 +1,4 @@
-"""The pool of threads: bounded, with a deadline, and what nobody waits for never begins."""
+"""The thread pool is bounded, has deadlines, and never starts expired or cancelled work."""
 
 from __future__ import annotations
 

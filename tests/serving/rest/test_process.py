@@ -1,4 +1,4 @@
-"""`mclrec serve` as a process: signals, reloads and slow clients under load, and what is refused at the start."""
+"""`mclrec serve` as a process: signals and reloads under load, slow clients, and errors at startup."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RELOADS = 3
 
 
 class Load:
-    """Clients that ask again and again, each until it is told 503 or nobody listens any more."""
+    """Clients that send requests in a loop, each until it gets 503 or the connection is refused."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -155,7 +155,7 @@ def test_slow_clients_are_sent_away(model_directory: Path, tmp_path: Path) -> No
 
 
 def _answer(running: Running, sent: bytes) -> bytes:
-    """All that comes until the service closes the connection."""
+    """Everything received until the service closes the connection."""
     port = int(running.url.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(sent)

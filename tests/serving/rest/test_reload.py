@@ -1,4 +1,4 @@
-"""Which models a reload takes, and what it says of them."""
+"""Which models a reload accepts, and how it reports on them."""
 
 from __future__ import annotations
 

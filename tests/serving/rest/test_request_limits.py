@@ -1,4 +1,4 @@
-"""What a request may cost: long names, many words, many faults, many bodies at once, and clients that leave."""
+"""Limits on the cost of requests: long names, many words, many faults, many bodies at once, clients that leave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_names_words_and_lists_are_bounded() -> None:
             refused = await http.get(path)
             assert refused.status_code == 422
             assert "at most" in refused.json()["detail"]
-        assert (await http.get("/items?q=" + "a+b+c+" * 30)).status_code == 200  # three words
+        assert (await http.get("/items?q=" + "a+b+c+" * 30)).status_code == 200  # three distinct words
         unknown = await http.get("/similar/" + "item 01 " * 60)
         assert unknown.status_code == 404
         assert len(unknown.json()["detail"]) < 300

@@ -1,4 +1,4 @@
-"""Every route and every status, on the application itself; the model's answers are known."""
+"""Every route and every status, on the ASGI application itself, with a model whose answers are predictable."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_answers_have_titles_where_the_service_has_them() -> None:
         before = (await http.post("/recommend", json=asked)).json()
         assert (await http.post("/model/reload")).status_code == 200
         after = (await http.post("/recommend", json=asked)).json()
-        named = {f"item {number:02d}": f"Title {number}" for number in (3, 4, 7)}  # 8 has none
+        named = {f"item {number:02d}": f"Title {number}" for number in (3, 4, 7)}  # item 8 has no title
         assert after == {**before, "titles": named}
         schemas.Answer.model_validate(after)
         found = (await http.get("/items", params={"q": "title 12", "limit": 5})).json()
@@ -158,7 +158,7 @@ def test_explain_is_the_difference_that_leaving_out_makes() -> None:
         return float((await http.post("/recommend", json=body)).json()["items"][0]["score"])
 
     async def work(http: httpx.AsyncClient) -> None:
-        history = [f"item {n:02d}" for n in (9, 1, 5, 2, 7, 3, 8)]  # the model reads five
+        history = [f"item {n:02d}" for n in (9, 1, 5, 2, 7, 3, 8)]  # the model reads the newest five
         given = [history[0], "unknown", *history[1:]]
         body = {"history": given, "items": ["item 30", "item 04", "item 30"]}
         answer = (await http.post("/explain", json=body)).json()
@@ -195,7 +195,7 @@ def test_items_and_similar() -> None:
         unknown = await http.get("/similar/item 041")
         assert unknown.status_code == 404
         assert "did you mean" in unknown.json()["detail"]
-        for nothing in ("\u00ad", "%20", "\u0301"):  # no letter is left once accents are taken off
+        for nothing in ("\u00ad", "%20", "\u0301"):  # no letter remains without accents
             assert (await http.get(f"/similar/{nothing}")).status_code == 404
             assert (await http.get("/items", params={"q": nothing})).status_code == 200
             body = {"history": [], "items": [nothing, ""]}

@@ -1,4 +1,4 @@
-"""Sessions in a file: what several processes, crashes, full disks and damage do to them."""
+"""Sessions in a file, with several processes, crashes, full disks and damage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
 
 
 def held(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
-    """What the file says that it holds, and what it does."""
+    """Number and bytes of sessions: as recorded in the file, and as counted in it."""
     with sqlite3.connect(path) as connection:
         said = connection.execute("SELECT number, content FROM held").fetchone()
         lengths = [row[0] for row in connection.execute("SELECT length(items) FROM sessions")]
@@ -69,7 +69,7 @@ def held(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_file_keeps_what_a_plain_store_keeps(seed: int, tmp_path: Path) -> None:
-    """Also where two processes take turns, and one of them begins anew now and then."""
+    """Two stores take turns on the file, and now and then one of them is reopened."""
 
     async def work() -> None:
         rng, clock, path = random.Random(seed), Clock(), tmp_path / "sessions"
@@ -99,12 +99,12 @@ def test_bounds_hold_in_the_file(tmp_path: Path) -> None:
         assert await few.read([f"{number}" for number in (14, 15, 19)], 5.0) == [[], [15], [19]]
         small = store(path, replace(LIMITS, content=2000), clock, metrics)
         await small.add("x", ["x" * 500], False, 5.0)
-        assert small.held() == 3  # the text counts as 500 bytes, each session as 400 beside
+        assert small.held() == 3  # the text counts 500 bytes, and each session another 400
         assert await small.read(["x", "19"], 5.0) == [["x" * 500], [19]]
         clock.now += SECONDS + 1
         await small.add("y", [1], False, 5.0)
         assert small.held() == 1
-        clock.now -= 1000  # somebody has set the clock back
+        clock.now -= 1000  # the clock is set back
         assert await small.read(["y"], 5.0) == [[]]
         await small.add("z", [1], False, 5.0)
         assert small.held() == 1
@@ -143,7 +143,7 @@ def test_processes_write_side_by_side_and_one_is_killed_in_the_middle(tmp_path: 
             own = [item for item in shared if str(item).startswith(f"{name} ")]
             assert own == [f"{name} {number}" for number in range(150)]
         left = [item for item in shared if str(item).startswith("killed")]
-        assert len(left) >= max([39, *told]) + 1  # what was told to be kept is
+        assert len(left) >= max([39, *told]) + 1  # every acknowledged event is kept
         assert left == [f"killed {number}" for number in range(len(left))]
         await kept.add("after", [1], False, 5.0)
 
@@ -154,7 +154,7 @@ def test_processes_write_side_by_side_and_one_is_killed_in_the_middle(tmp_path: 
 def test_a_process_that_stands_still_in_the_middle_of_a_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lock stops events, which say so, and no look-up; when it goes on, so do they."""
+    """Its lock blocks events, with an error, but not look-ups; after it is released, events work again."""
     monkeypatch.setattr(session_file, "_LOCKED_SECONDS", 0.05)
     path, metrics = tmp_path / "sessions", Metrics()
 
@@ -192,7 +192,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for number in range(200):
                 await full.add(f"{number}", ["x" * 500] * 12, False, 5.0)
         assert await full.read(["s"], 5.0) == [[1]]
-        await full.add("s", [], True, 5.0)  # what takes no room is done
+        await full.add("s", [], True, 5.0)  # a write that takes no space succeeds
         monkeypatch.setattr(session_file, "_open", opened)
         assert (await store(path).add("t", ["x" * 500] * 12, False, 5.0)).held == 12
 

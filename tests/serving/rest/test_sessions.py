@@ -1,4 +1,4 @@
-"""Sessions in memory, and what requests see of them."""
+"""Sessions in memory, and their effect on requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_oldest_session_makes_room_and_expired_ones_go() -> None:
 
 @pytest.mark.parametrize("length", [1, 100, 512])
 def test_a_flood_of_keys_takes_no_more_memory_than_it_may(length: int) -> None:
-    """Python's own count of bytes stays below the bound, however many keys come."""
+    """Memory traced by Python stays within 10 % of the bound, however many keys arrive."""
 
     async def work() -> int:
         store = SessionMemory(Limits(10**9, 1000, 1 << 20, 60.0), Metrics())

@@ -1,4 +1,4 @@
-"""The log: which lines are written when."""
+"""The log: which lines are written, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.serving.rest.telemetry import configure_logs, log_event, log_request
 
 
 class Counted(io.StringIO):
-    """A stream that counts how often it is written to, and may be full."""
+    """A stream that counts writes, and can behave like a full disk."""
 
     calls, full = 0, False
 
@@ -35,7 +35,7 @@ def _no_logs_later() -> Iterator[None]:
 
 
 def logged() -> Counted:
-    """What is logged from now on, by the service's handler alone: pytest adds one of its own to each test."""
+    """Configure a log that records what the service's handler writes; pytest adds a handler of its own to each test."""
     stream = Counted()
     configure_logs(stream)
     return stream
@@ -95,7 +95,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(capsys: pytest.CaptureFixtur
 
     asyncio.run(run())
     assert [line["number"] for line in log.lines()] == [3]
-    assert "Traceback" in capsys.readouterr().err  # of the event, by the logging module
+    assert "Traceback" in capsys.readouterr().err  # printed by the logging module for the event
 
 
 def test_other_handlers_of_the_logger_get_requests_too(caplog: pytest.LogCaptureFixture) -> None:

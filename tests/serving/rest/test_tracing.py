@@ -1,4 +1,4 @@
-"""Traces: one span a request, whichever way it is answered, sent as the standard variables say."""
+"""Traces: one span per request, with or without the shortcut, exported according to OpenTelemetry's variables."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _no_logs_later() -> Iterator[None]:
 
 
 class Collected:
-    """Tracing into memory."""
+    """Tracing with an in-memory exporter."""
 
     def __init__(self, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
@@ -122,7 +122,7 @@ def test_a_traceparent_is_taken_over_and_a_broken_one_is_not() -> None:
                 [span] = collected.spans()
                 assert span.parent is None
             await http.get("/health", headers={"traceparent": CONTEXT[:-1] + "0"})
-            assert collected.spans() == []  # the caller does not sample this one
+            assert collected.spans() == []  # the caller's flags say not to sample
 
     asyncio.run(run())
 
@@ -156,7 +156,7 @@ def test_failures_have_spans_and_only_ours_are_errors() -> None:
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_every_request_has_one_span_as_the_metrics_count_them(direct: bool) -> None:
-    """Random requests, by the short way and by the framework alone."""
+    """Random requests, with the shortcut and with the framework alone."""
     collected, rng = Collected(), random.Random(5)
     log = io.StringIO()
     configure_logs(log)
@@ -191,7 +191,7 @@ def test_a_span_that_is_not_sampled_costs_no_request_its_answer() -> None:
 
 
 def test_without_traces_no_sdk_is_imported() -> None:
-    code = (  # FastAPI imports the interface, without which nothing is done
+    code = (  # FastAPI imports the OpenTelemetry API, which does nothing by itself
         "import sys, mclrec.serving.rest.server, mclrec.cli.commands.serve\n"
         "print([name for name in sys.modules if name.startswith('opentelemetry.sdk')])"
     )
@@ -199,7 +199,7 @@ def test_without_traces_no_sdk_is_imported() -> None:
     assert done.stdout == "[]\n"
 
 
-# ------------------------------------------------------------------------------ the environment
+# ------------------------------------------------------------------------------ environment variables
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_what_the_sdk_takes_a_default_for_is_told(
 
 
 class Collector(HTTPServer):
-    """Receives OTLP over HTTP."""
+    """A server that receives OTLP over HTTP."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Receiver)
@@ -293,7 +293,7 @@ def test_a_process_sends_its_spans_to_the_collector_that_variables_name(
             body = {"history": ["item 01"], "k": 3}
             httpx.post(f"{running.url}/recommend", json=body, headers={"traceparent": CONTEXT})
             running.process.send_signal(signal.SIGTERM)
-            assert running.process.wait(30) == 0  # what is left is sent at the end
+            assert running.process.wait(30) == 0  # remaining spans are sent at shutdown
     finally:
         collector.shutdown()
         thread.join()
