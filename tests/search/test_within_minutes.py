@@ -261,9 +261,8 @@ def test_the_winner_goes_on_after_an_interruption(tmp_path: Path, data: Sequence
     with pytest.raises(KeyboardInterrupt):
         train_within(request(data, out, settings=settings), 1.5, Listener(8))
     assert (SearchRecord.load(out).winner, watch.now) == (1, 70)
-    run = train_within(
-        request(data, out, settings=settings, resume=True), 1.5
-    )  # the 1.5 minutes do not start again
+    # Resuming does not restart the 1.5 minutes.
+    run = train_within(request(data, out, settings=settings, resume=True), 1.5)
     assert (len(run.history), watch.now) == (8, 80)
 
 
