@@ -1,4 +1,4 @@
-"""Logs in every format that text has, and a plain reader that is told how they were written."""
+"""Random logs written in every supported text format, and the sequences that a reader must find in them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _zipped(name: str, content: bytes) -> bytes:
 
 @dataclass
 class Layout:
-    """How a log is written, and what has to be said to read it."""
+    """How a log is written, and the options needed to read it."""
 
     form: str
     sign: str = ","
@@ -54,7 +54,7 @@ class Layout:
 
 
 def layouts() -> st.SearchStrategy[Layout]:
-    """Layouts of all kinds."""
+    """Random layouts of every form."""
     delimited = st.builds(
         Layout,
         st.just("delimited"),
@@ -79,7 +79,7 @@ def layouts() -> st.SearchStrategy[Layout]:
 
 
 def rows() -> st.SearchStrategy[list[Row]]:
-    """Rows of a few users, in order of time, with ids that no format has to enclose."""
+    """Rows of a few users in time order, with ids that need no quotes in any format."""
     users, items = st.integers(1, 5), st.integers(1, 30)
     pairs = st.lists(st.tuples(users, items), min_size=4, max_size=40)
     return pairs.map(
@@ -90,7 +90,7 @@ def rows() -> st.SearchStrategy[list[Row]]:
 
 
 def write(folder: Path, made: list[Row], layout: Layout) -> tuple[Path, dict[str, Any]]:
-    """The file, and the options that it needs."""
+    """Write the rows; returns the path, and the options needed to read it."""
     text, ending, options = _WRITERS[layout.form](made, layout)
     if layout.encoding != "utf-8":
         options["encoding"] = layout.encoding
@@ -101,7 +101,7 @@ def write(folder: Path, made: list[Row], layout: Layout) -> tuple[Path, dict[str
 
 
 def plain(made: list[Row]) -> dict[str, list[str]]:
-    """What a log comes to: the items of each user, in order of time."""
+    """What reading a log must give: the items of each user, in time order."""
     found: dict[str, list[str]] = {}
     for user, item, _ in sorted(made, key=lambda row: row[2]):
         found.setdefault(user, []).append(item)

@@ -1,4 +1,4 @@
-"""Logs that engines could disagree on: ties, repeats, and ids whose order differs by code point, UTF-16 and locale."""
+"""Logs on which engines could disagree: ties, repeats, ids that sort differently by code point, UTF-16 and locale."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def hash_of(user: object, item: object, time: int) -> int:
 
 
 def hard_table(rows: int, users: int, items: int, seed: int = 0, *, text: bool = True) -> pa.Table:
-    """A log in random order: few moments for many rows, users who take items again, both of uneven frequency."""
+    """A log in random order with many tied times, repeated items, and users and items of uneven frequency."""
     rng = np.random.default_rng(seed)
     of_user = (users * rng.random(rows) ** 2).astype(np.int64)
     of_item = (items * rng.random(rows) ** 3).astype(np.int64)
@@ -68,14 +68,14 @@ def hard_table(rows: int, users: int, items: int, seed: int = 0, *, text: bool =
 
 
 def at_timestamps(table: pa.Table) -> pa.Table:
-    """The same with times to the microsecond, around leap days and before 1970."""
+    """The same log with microsecond timestamps about a day apart, from February 1967 on (before 1970)."""
     start = int(datetime(1967, 2, 27).timestamp())
     times = table["time"].to_numpy() * 86_399_999_937 + start * 1_000_000
     return table.set_column(2, "time", pa.array(times, pa.timestamp("us")))
 
 
 def write_parts(folder: Path, table: pa.Table, parts: int) -> Path:
-    """The table as a folder of Parquet files, one of them in a folder below."""
+    """Write the table as a folder of Parquet files, the last of them in a subfolder."""
     size = -(-len(table) // parts)
     for number in range(parts):
         below = folder / "day=2" if number == parts - 1 else folder

@@ -1,4 +1,4 @@
-"""What `prepare` writes is the same to the byte, whichever engine read and ordered the log."""
+"""`prepare` writes the same bytes, whichever engine reads and orders the log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHERS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def no_session_left() -> Iterator[None]:
-    """A session that a test has started ends with the module."""
+    """Stop the Spark session of this module, if a test has started one."""
     yield
     if find_spec("pyspark") is not None:
         from pyspark.sql import SparkSession
@@ -42,7 +42,7 @@ def no_session_left() -> Iterator[None]:
 
 
 def files(folder: Path) -> dict[str, object]:
-    """What lies in a folder of prepared data: checksums, and all that is told but where and how the log lies."""
+    """Checksums of prepared files, and their metadata except for the location and format of the log."""
     about = {key: value for key, value in read_json(folder / "meta.json").items() if key != "origin"}
     about["intake"] = {
         key: value
@@ -101,7 +101,7 @@ def test_text_is_read_by_duckdb_and_ordered_by_the_engine(tmp_path: Path, engine
 @pytest.mark.spark
 @needs_spark
 def test_spark_by_the_plan_of_a_large_log(tmp_path: Path) -> None:
-    """Small tables are joined by broadcast and end in one part; here all are shuffled, and end in several."""
+    """Small tables would be broadcast and end in one partition; these settings force shuffles and several."""
 
     folder = write_parts(tmp_path / "parts", TABLES["text ids"], 3)
     settings = {

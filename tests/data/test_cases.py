@@ -1,4 +1,4 @@
-"""Small logs in the shapes of files that people have: each is read as a person would read it, by every engine."""
+"""Small logs in the formats of real data sets: every engine reads each as a person would."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLICKS = "%a %b %d %H:%M:%S %z %Y"
 
 
 def written(user: str = "{}", item: str = "{}") -> dict[str, list[str]]:
-    """The six sequences in ids of a log's own."""
+    """The six sequences, with user and item ids formatted as a log writes them."""
     return {user.format(u): [item.format(i) for i in items] for u, items in SIX.items()}
 
 
@@ -40,7 +40,7 @@ def shifted(by: int) -> dict[int, list[int]]:
 
 
 def check(name: str, expected: Any, **options: Any) -> None:
-    """What every engine here makes of a case."""
+    """Assert that each engine reads the expected sequences from a case."""
     for engine in ENGINES:
         found = sequences(CASES / name, engine=engine, **options)
         assert found == expected, engine

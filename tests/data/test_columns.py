@@ -114,7 +114,7 @@ def test_unknown_column_suggests_the_nearest() -> None:
     "names", ["userID artistID tagID day month year", "user item Year Day", "user item month day"]
 )
 def test_a_day_of_the_month_is_no_time(names: str) -> None:
-    """Of HetRec's tags: by the day alone, the 5th of January 2010 came before the 9th of March 2009."""
+    """In HetRec's tags, ordering by the day column alone put 5 January 2010 before 9 March 2009."""
     with pytest.raises(DataError, match=r"the time stands in several columns \([dD]ay, .*--time-column"):
         Columns().resolve(names.split(), "log.dat")
     day = next(name for name in names.split() if name.lower() == "day")

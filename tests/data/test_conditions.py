@@ -1,4 +1,4 @@
-"""Conditions over columns of a log: one meaning in every format and engine, and nothing that is no expression."""
+"""Conditions on columns mean the same in every format and engine; anything but an expression is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mclrec.data.raw_tables import frame_table
 from mclrec.data.wanted_rows import WantedRows
 from mclrec.errors import ConfigError, DataError, MclrecWarning
 
-# The rows are of several kinds of events, of which most conditions say nothing.
+# The rows hold several kinds of events, which most conditions do not choose among: reading them warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.*kinds of events:mclrec.errors.MclrecWarning")
 
 ROWS: list[dict[str, Any]] = [
@@ -59,7 +59,7 @@ def _dicts(rows: list[dict[str, Any]], folder: Path) -> Path:
 
 
 def _mixed(rows: list[dict[str, Any]], folder: Path) -> Path:
-    """Text with mixed ends of lines, which is read in Python."""
+    """Text with mixed line endings, which is read in Python."""
     text = _csv(rows, folder).read_text(encoding="utf-8").splitlines()
     (folder / "mixed.csv").write_text("\r\n".join(text[:2]) + "\r\n" + "\n".join(text[2:]) + "\n", newline="")
     return folder / "mixed.csv"
@@ -139,7 +139,7 @@ def test_conditions_of_columns_with_types() -> None:
         assert [item for [column] in found.batches for item in column.to_pylist()] == expected, where
 
 
-@example(0.053620605839767244, 0.1)  # of more digits than DuckDB's decimals become a double exactly
+@example(0.053620605839767244, 0.1)  # more digits than DuckDB converts exactly from decimal to double
 @given(
     st.floats(1e-9, 1e12) | st.integers(1, 10**6).map(lambda cents: cents / 100),
     st.floats(0, 1) | st.just(1e-9),

@@ -21,7 +21,7 @@ TEXT = b"1 1 2 3\n2 2 1\n"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A mirror whose answer a test sets; ``beauty`` is made to be ``TEXT``; no other folder is searched."""
+    """A mirror whose response the test sets; ``beauty`` is redefined as ``TEXT``; no other folder is searched."""
     answer = SimpleNamespace(body=TEXT, length=len(TEXT), status=200, asked=[])
 
     class Handler(BaseHTTPRequestHandler):
@@ -132,7 +132,7 @@ def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
     data = load("mine")
     assert (data.name, data.num_users, data.num_items) == ("mine", 2, 2)
     assert data.provenance.words() == ["mine"]
-    assert known_as(data) == "mine"  # it states no fingerprint: its checked file, read by default options
+    assert known_as(data) == "mine"  # without a fingerprint, known by its checked file and default options
     data.save(tmp_path / "saved")
     assert known_as(load(tmp_path / "saved")) == "mine"
     assert known_as(load(path, min_count=1, columns=Columns(user="who", item="what"))) is None

@@ -1,4 +1,4 @@
-"""Times that are far from the others, count in other units, are dates in numbers, or hours beside a day."""
+"""Outlying times, mixed units, dates written as numbers, and clock times beside a date column."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENGINES = ["duckdb", "polars", "pandas"]
 
 
 def text_log(folder: Path, times: list[Any], more: dict[str, list[Any]] | None = None) -> Path:
-    """Rows of one user, an item each, with further columns."""
+    """Write a log of one user, with one item per row and further columns."""
     columns = {"time": times, **(more or {})}
     lines = [
         f"1,{row},{','.join(str(values[row]) for values in columns.values())}\n" for row in range(len(times))
@@ -120,7 +120,7 @@ def test_seconds_beside_milliseconds_are_told(tmp_path: Path, most: str, few: st
 
 
 def test_the_unit_is_that_of_most_times(tmp_path: Path) -> None:
-    """One date of the year 9999 would make milliseconds of all seconds."""
+    """Judged by the largest time, one date in the year 9999 would turn seconds into milliseconds."""
     data = prepare(text_log(tmp_path, [*USUAL["days"], "9999-12-31"]), min_count=1)
     assert data.intake is not None
     assert data.times is not None
@@ -212,7 +212,7 @@ def test_hours_beside_a_date_are_refused(tmp_path: Path) -> None:
                 prepare(source, min_count=1)
             assert "time_column" in str(caught.value) or "columns" in str(caught.value)
     assert sequences(path, columns=Columns(time="date")) == {1: [1, 0, 2, 3]}
-    for name in ("kind of day", "day_of_week", "weekday", "holiday", "birthday"):  # no days
+    for name in ("kind of day", "day_of_week", "weekday", "holiday", "birthday"):  # not dates
         assert sequences(text_log(tmp_path, [18, 9, 23, 9], {name: ["a", "b", "a", "b"]}))
 
 
@@ -232,7 +232,7 @@ CLOCKS = {
 def test_clock_times_in_text_beside_a_date_are_refused(
     tmp_path: Path, form: str, number: bool, first: str
 ) -> None:
-    """In files and frames, in either order, of all clocks; the column of days is named, and orders rows if asked to."""
+    """Files, frames, all clock formats and both column orders; the error names the date column, which can order rows."""
     days = ["2024-01-02", "2024-01-01", "2024-01-03", "2024-01-04"]
     written = [day.replace("-", "") for day in days] if number else days
     columns = {"date": written, "time": CLOCKS[form]}

@@ -1,4 +1,4 @@
-"""Every format comes to the same sequences, as a plain reader has them."""
+"""Every text format is read into the sequences that a plain loop finds in the rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MADE: list[Row] = [
 
 
 def compare(made: list[Row], layout: Layout, engine: str = "duckdb") -> None:
-    """Read a log in a layout, and by plain means."""
+    """Compare the log read in a layout with the sequences of its rows."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", MclrecWarning)
         path, options = write(Path(folder), made, layout)
@@ -213,7 +213,7 @@ def test_quoted_rows_between_tabs_are_no_lines_of_users(tmp_path: Path) -> None:
     ]
     path = tmp_path / "log.txt"
     path.write_text("".join(f' "{time}" \t "4.5" \t "{item}" \t "{user}" \n' for user, item, time in made))
-    with pytest.warns(MclrecWarning):  # of the choice of user and item
+    with pytest.warns(MclrecWarning):  # about the choice of the user and item columns
         found = sequences(path)
     assert found == {"u1": ["i3"], "u2": ["i2", "i4"], "u3": ["i1"]}
 
@@ -229,7 +229,7 @@ def test_a_column_whose_quoted_values_all_hold_the_delimiter(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "item", "told"),
     [
-        # triplets of the Million Song Dataset; Last.fm 360K; hours of Steam, with a kind of events
+        # Million Song Dataset triplets; Last.fm 360K; hours played on Steam, with a kind of event
         (
             lambda row: f"u{row % 7}\tS{row % 11}\t{row * 37 % 90 + 1}",
             "2",

@@ -1,4 +1,4 @@
-"""Ids that are written in two ways, stand for nobody or were rounded are told or refused; others are not."""
+"""Ids that are written in two ways, are placeholders or were rounded are reported or refused; others are not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NUMBERS: dict[str, Any] = {
 
 
 def doubtful(ids: list[str]) -> tuple[DoubtfulIds, ...]:
-    """What is told of users, each with a row."""
+    """Report on the ids of users who have one row each."""
     codes = np.arange(len(ids), dtype=np.int32)
     rows = CodedRows(codes, codes * 0, None, None, None, Vocabulary(ids), Vocabulary([1]))
     return doubtful_ids(rows, {})
@@ -83,7 +83,7 @@ def test_numbers_that_are_written_in_two_ways_are_told(values: set[int], way: st
     st.data(),
 )
 def test_zeros_within_ids_are_told(numbers: set[int], form: str, data: st.DataObject) -> None:
-    """A-007 beside A-7: in each of some forms, one or several of them, in another case too."""
+    """One or several ids such as A-007 beside A-7, in several forms, also where the case differs."""
     clean = [form.format(number) for number in sorted(numbers)]
     assert doubtful(clean) == ()
     chosen = data.draw(st.sets(st.sampled_from(sorted(numbers)), min_size=1, max_size=4))
@@ -101,8 +101,8 @@ def test_zeros_within_ids_are_told(numbers: set[int], form: str, data: st.DataOb
 @pytest.mark.parametrize(
     "ids",
     [
-        ["v1.05", "v1.5", "v10", "w"],  # digits behind a point
-        ["a001b1", "a1b001", "c7", "d"][:2],  # of one length: zeros in other places
+        ["v1.05", "v1.5", "v10", "w"],  # digits after a point
+        ["a001b1", "a1b001", "c7", "d"][:2],  # of the same length: zeros in different places
         ["A-100", "A-10", "A-1", "A-1000"],
         ["x-0", "x-1", "x-10", "x-00a"][:3],
         [f"A-{number:04d}" for number in range(500)],
@@ -114,7 +114,7 @@ def test_other_zeros_are_not_told(ids: list[str]) -> None:
 
 @pytest.mark.parametrize("base", [36, 62])
 def test_counters_of_letters_and_digits_are_not_told(base: int) -> None:
-    """All ids of up to three signs that begin with a letter are there, a01 and a1 among them."""
+    """All ids of two or three characters that begin with a letter exist, a01 and a1 among them."""
     signs = ("".join(sorted(SIGNS)) if base == 62 else "0123456789abcdefghijklmnopqrstuvwxyz")[:base]
     first = [sign for sign in signs if sign.isalpha()]
     ids = [a + "".join(rest) for a in first for length in (1, 2) for rest in product(signs, repeat=length)]
@@ -123,7 +123,7 @@ def test_counters_of_letters_and_digits_are_not_told(base: int) -> None:
 
 @pytest.mark.parametrize(("count", "length"), [(60, 1), (1500, 2), (3000, 3), (2000, 4), (3000, 11)])
 def test_random_ids_of_both_cases_are_not_told(count: int, length: int) -> None:
-    """Links are shortened to ids of which aB3 and Ab3 are two: chance makes them, the more the shorter they are."""
+    """Shortened links may differ in case alone, as aB3 and Ab3 do, by chance: the shorter they are, the more often."""
     drawn = np.random.default_rng(length).choice(SIGNS, (count, length))
     ids = sorted({"".join(signs) for signs in drawn})
     assert doubtful(ids) == ()
@@ -175,7 +175,7 @@ def test_a_user_with_the_rows_of_many_is_told() -> None:
     [warned] = intake_warnings(taken(giant))
     assert warned.kind == "giant"
     assert warned.text.startswith("the user 0 has 18 % of the rows")
-    assert taken([row for row in giant if row[0] < 15]).doubtful == ()  # few users have much each
+    assert taken([row for row in giant if row[0] < 15]).doubtful == ()  # few users have large shares
 
 
 @pytest.mark.parametrize("written", ["1.23457E+12", "1,23457E+12", "1.2345678901234567e+16"])

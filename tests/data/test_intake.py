@@ -1,4 +1,4 @@
-"""The record of what was taken, kept with prepared data."""
+"""The intake: the record of what was read and what was kept, saved with prepared data."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The intake in words: what was dropped is told, and each warning names an option that there is."""
+"""The intake as text: what was dropped is reported, and every option that a warning names exists."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def taken(rows: Sequence[tuple[Any, Any, int]], **options: Any) -> Intake:
 
 
 def ordinary(users: int = 120) -> list[tuple[int, int, int]]:
-    """A log that calls for no care."""
+    """A log that causes no warning."""
     rng = np.random.default_rng(0)
     rows: list[tuple[int, int, int]] = []
     for user in range(users):

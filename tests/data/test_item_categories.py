@@ -1,4 +1,4 @@
-"""Categories of items: read from text and Parquet, several an item, and what is missing or unknown is counted."""
+"""Item categories, read from text and Parquet, several per item; missing and unknown items are counted."""
 
 from __future__ import annotations
 

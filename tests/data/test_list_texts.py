@@ -1,4 +1,4 @@
-"""Lists in one field of text come to the same items, however they were written, in files and in frames."""
+"""Lists in one text field are read as the same items, in files and in frames, whatever wrote them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_plain_elements(items: list[str]) -> None:
 
 
 def test_one_user_s_contradiction_keeps_nobody_else_s_repeats(tmp_path: Path) -> None:
-    """Contradicting timed lists of a user are all kept; of lists that continue each other the longest is."""
+    """Contradicting timed lists of a user are all kept; of lists that continue each other, only the longest is."""
     lists = {
         "u1": [[("a", 1)], [("a", 1), ("b", 2)]],
         "u2": [[("a", 1)], [("b", 2)], [("c", 3), ("a", 4)]],

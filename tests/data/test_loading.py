@@ -1,4 +1,4 @@
-"""Data by name, path and frame know where they come from, and are found again there."""
+"""Data loaded by name, path or frame know their origin, and can be read again from it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_frame_is_memory(log: Path, kind: str) -> None:
     assert data.provenance.words() == ["DATA"]
     with pytest.raises(DataError, match=rf"data: came from memory \({kind} frame, fingerprint"):
         read_again(data.provenance, data.name)
-    found = read_again(data.provenance, data.name, log)  # the frame's own min_count goes with it
+    found = read_again(data.provenance, data.name, log)  # with the min_count that the frame was loaded with
     assert found.fingerprint == data.fingerprint
 
 

@@ -1,4 +1,4 @@
-"""Measures of sequences against counting by hand."""
+"""Measures of sequences, against plain counts."""
 
 from collections import Counter
 
@@ -32,7 +32,7 @@ def test_measures_are_counts(rows: list[tuple[int, int, int]]) -> None:
     assert found.lengths.most == max(map(len, histories))
     counts = Counter(row[1] for row in rows)
     assert found.top_share == max(counts.values()) / len(rows)
-    assert measure(data) == found  # whole times are as exact as what is left of them
+    assert measure(data) == found  # with integer times, nothing was lost by keeping whole seconds
 
 
 def test_ties_across_blocks() -> None:

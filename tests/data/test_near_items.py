@@ -1,4 +1,4 @@
-"""Which items are near each other, against a loop over the definition."""
+"""The nearest items of each item, against a loop over the definition."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = st.lists(st.lists(st.integers(1, ITEMS), min_size=1, max_size=25), min_si
 
 
 def by_loop(rows: Rows) -> dict[int, list[tuple[float, int]]]:
-    """Similarity and id of the items near each item, nearest first."""
+    """Negated similarity and id of the items near each item, nearest first."""
     counts = {item: sum(row.count(item) for row in rows) for item in range(1, ITEMS + 1)}
     near: dict[tuple[int, int], int] = {}
     for row in rows:

@@ -82,7 +82,7 @@ def test_other_data_are_indexed_anew() -> None:
 def test_shared_negatives_follow_a_power_of_popularity() -> None:
     data = make([[1] * 8 + [2], [3] * 4 + [2]])  # popularity 8, 2, 4, 0, ...
     drawn = SharedNegatives(20_000, 0.5)(prefixes(data, 5), np.arange(2), np.random.default_rng(0))
-    weights = np.array([8, 2, 4] + [1] * (ITEMS - 3)) ** 0.5  # an item without any counts as one with one
+    weights = np.array([8, 2, 4] + [1] * (ITEMS - 3)) ** 0.5  # counts of zero are raised to one
     shares = np.bincount(drawn, minlength=ITEMS + 1)[1:] / len(drawn)
     np.testing.assert_allclose(shares, weights / weights.sum(), atol=0.01)
 

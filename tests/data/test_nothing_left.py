@@ -1,4 +1,4 @@
-"""What helps where nothing is left: the largest k that leaves something, and what each rule dropped."""
+"""Errors where no row is left: how many rows each rule left, and the largest k that leaves any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mclrec.errors import DataError
 
 
 def core_size(rows: list[tuple[int, int]], k: int) -> int:
-    """Rows that a k-core leaves, by a plain loop."""
+    """Number of rows in the k-core, by a plain loop."""
     while True:
         users, items = zip(*rows, strict=True) if rows else ((), ())
         kept = [row for row in rows if users.count(row[0]) >= k and items.count(row[1]) >= k]

@@ -1,4 +1,4 @@
-"""Flat arrays: packed sequences; arrays in files and in blocks give what arrays in memory give."""
+"""Packed sequences; arrays in files or processed in blocks give the same results as arrays in memory."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_takes_sequences(sequences: list[list[int]], rows: list[int], max_length
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of few values, and files for all."""
+    """Small blocks, and every array in a file."""
     monkeypatch.setattr(packed, "_BLOCK", 7)
     monkeypatch.setattr(packed, "_MAPPED_FROM", 1)
 

@@ -1,4 +1,4 @@
-"""Parquet with a checksum: what is read is what was written, or the file is refused by name."""
+"""Parquet with a checksum: what was written is read back, or the file is refused by name."""
 
 from __future__ import annotations
 

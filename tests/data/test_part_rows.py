@@ -1,4 +1,4 @@
-"""Files for training, validation and test as one log: sequences written by hand, and leave-one-out in three files."""
+"""Training, validation and test files as one log: hand-written sequences, and leave-one-out in three files."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_integers_beside_text_in_frames_are_refused(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path, parts: dict[str, str], message: str | None) -> None:
     write(tmp_path, **parts)
     if message is None:
-        read(tmp_path)  # small numbers are no moments, so nothing says that their unit is another
+        read(tmp_path)  # small numbers are not dates, so a different unit goes unnoticed
         return
     with pytest.raises(DataError, match=message) as raised:
         read(tmp_path)

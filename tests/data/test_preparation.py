@@ -24,7 +24,7 @@ def frame(rows: list[Row]) -> pl.DataFrame:
 
 
 def naive(rows: list[Row], min_count: int, drop_repeats: bool) -> dict[Any, list[Any]]:
-    """Sequences by outside ids, from the definitions."""
+    """Sequences in outside ids, by loops over the definitions."""
     rows = sorted(rows, key=lambda row: (row[2], hash_of(*row)))
     if drop_repeats:
         rows = [
@@ -79,7 +79,7 @@ def test_equals_naive_loops(data: st.DataObject, min_count: int, drop_repeats: b
 
 
 def random_log(names: bool) -> list[Row]:
-    """Ties, repeats, and ids whose order differs by code point, by UTF-16 and by locale."""
+    """A log with ties, repeats, and ids that sort differently by code point, UTF-16 and locale."""
     draw = random.Random(7)
     users = ["a", "B", "é", "z", "ﬀ", "😀", "10", "9", "Ω", "日本"] if names else [3, 20, 100, -5, 7, 2**40]
     items = [f"{sign}{number}" for sign in ("é", "z", "A", "😀", "ﬀ") for number in range(12)]
@@ -118,7 +118,7 @@ def test_engines_agree_on_dates(tmp_path: Path) -> None:
     table.write_parquet(tmp_path / "log.parquet")
     for source in (tmp_path / "log.csv", tmp_path / "log.parquet", table, table.to_pandas()):
         data = prepare(source, min_count=1)
-        assert data.items.tolist() == [3, 2, 1]  # by microseconds, though seconds are kept
+        assert data.items.tolist() == [3, 2, 1]  # ordered by microseconds, though only seconds are kept
         assert data.times is not None
         assert data.times.tolist() == [0, 1_600_000_000, 1_600_000_000]
 

@@ -1,4 +1,4 @@
-"""Files are read as a person reads them, whatever they and their folders are called, and the same by every engine."""
+"""Files are read as a person would read them, whatever files and folders are called, and alike by every engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def table(**columns: Any) -> pa.Table:
 
 
 def alike(path: Path, **options: Any) -> dict[Any, list[Any]]:
-    """The sequences of a log, by all engines here."""
+    """Sequences of a log, on which all engines must agree."""
     found = [sequences(path, engine=engine, **options) for engine in ENGINES]
     assert found[0] == found[1] == found[2]
     return found[0]
@@ -218,7 +218,7 @@ def test_long_fields_and_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_numbers_of_thousands_of_digits_are_ids_and_no_times(tmp_path: Path, place: int) -> None:
-    """Python refuses to read them as integers, which is no reason to end."""
+    """Python refuses to parse them as integers, which must not crash the reader."""
     rows = [["1", "2", "1000000001"], ["1", "3", "1000000002"], ["2", "3", "1000000003"]]
     rows[1][place] = "9" * 5000
     path = tmp_path / "log.csv"

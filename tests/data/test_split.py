@@ -13,7 +13,7 @@ from mclrec.errors import ConfigError, DataError
 
 
 def make(times: list[list[int]]) -> SequenceData:
-    """Every interaction has an item of its own, so that items tell places."""
+    """Data in which each interaction has its own item, so that items identify places."""
     packed = Packed.of([sorted(row) for row in times])
     count = len(packed.items)
     return SequenceData(
@@ -26,7 +26,7 @@ def make(times: list[list[int]]) -> SequenceData:
 
 
 def check(split: Split) -> None:
-    """What every split keeps: nothing held out is trained on, histories end right before their targets."""
+    """Invariants of every split: nothing held out is trained on, histories end right before their targets."""
     data, trained = split.data, set(split.training.items.tolist())
     assert split.training.num_users == data.num_users
     for targets in (split.validation, split.test):
@@ -61,7 +61,7 @@ def test_leave_one_out(times: list[list[int]]) -> None:
 
 
 def naive_targets(times: list[list[int]], begin: int, end: int) -> list[tuple[int, int]]:
-    """User and place within the user of the first interaction in [begin, end) with a history."""
+    """Each user's first interaction in [begin, end) that has a history, as (user, place in the sequence)."""
     found = []
     for user, row in enumerate(times):
         places = [place for place, time in enumerate(sorted(row)) if begin <= time < end and place > 0]

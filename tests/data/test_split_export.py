@@ -1,4 +1,4 @@
-"""Exported splits: files from which any system learns the same, and a manifest that finds the data again."""
+"""Exported splits: files that give any system the same split, and a manifest from which the data are found again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SequenceData:
 
 
 def outside(split: Split, part: str) -> list[tuple[object, object, list[object]]]:
-    """User, target and history of each target, in outside ids."""
+    """User, item and history of each target, in outside ids."""
     targets = split.validation if part == "validation" else split.test
     data = targets.data
     histories = targets.histories(np.arange(len(targets))).tolist()

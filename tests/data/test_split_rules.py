@@ -1,4 +1,4 @@
-"""A rule of a split is text that says everything: it comes back from commands, runs and searches as it was given."""
+"""The text of a split rule is complete: the rule survives commands and runs unchanged."""
 
 from __future__ import annotations
 

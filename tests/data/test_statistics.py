@@ -51,7 +51,7 @@ PAPER = {
         (11246, 20033, 200892, "99.91%"),
     ],
 }
-# The paper prints 8.8 for Beauty, cut off rather than rounded.
+# The paper prints 8.8 for Beauty, truncated rather than rounded.
 TABLE2 = {"sports": ("8.3", "99.95%"), "beauty": ("8.9", "99.93%"), "yelp": ("10.4", "99.95%")}
 
 

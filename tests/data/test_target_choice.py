@@ -1,4 +1,4 @@
-"""Which interactions after a moment are targets, and that nothing after it is learnt from."""
+"""Which interactions after a cutoff time are targets, and that nothing after it is trained on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pairs(targets: Targets) -> list[tuple[int, int]]:
 
 
 def in_window(data: SequenceData, low: int, high: float) -> list[list[int]]:
-    """Naive: places of each user in a stretch of time that have something before them."""
+    """Each user's places in [low, high) that have an earlier interaction, by a plain loop."""
     assert data.times is not None
     found = []
     for user in range(data.num_users):
@@ -81,7 +81,7 @@ def test_choices_as_a_loop(seed: int, cuts: list[int]) -> None:
 
 @given(st.integers(0, 2**32 - 1), moments)
 def test_nothing_after_a_cut_reaches_training_or_histories(seed: int, cuts: list[int]) -> None:
-    """Other rows after the test changes nothing; other rows of the test change neither training nor validation."""
+    """Changing rows after the test changes nothing; changing test rows changes neither training nor validation."""
     data = random_log(seed)
     first, second, *rest = cuts
     until = rest[0] if rest else SPAN

@@ -1,4 +1,4 @@
-"""Labels of targets: the log's own value in the row that the target is, whatever the log is written in."""
+"""Labels of targets: the value of a log column in the target's own row, whatever the log's format."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def csv(path: Path) -> Path:
 
 
 def words(path: Path) -> Path:
-    """Nothing is written as a word, and columns have no names."""
+    """Write the log without a header, with missing values as the word NULL."""
     path.write_text("".join(f"{u}\t{i}\t{t}\t{c or 'NULL'}\n" for u, i, t, c in ROWS), encoding="utf-8")
     return path
 
@@ -190,7 +190,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1))
 def test_any_log_has_the_label_of_the_row(seed: int) -> None:
-    """Every row says in its label what it is, so that the label of a target can be read off it."""
+    """Every label encodes its own row, so that the label found for a target can be checked."""
     rng = np.random.default_rng(seed)
     size = int(rng.integers(3, 60))
     users, items = rng.integers(0, 5, size), rng.integers(0, 6, size)

@@ -1,4 +1,4 @@
-"""Rows at one time stand in an order that tells nothing, the same on every engine and however the log grows."""
+"""Rows with equal times are in an order that reveals nothing, the same on every engine and however the log grows."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_sequence_column_goes_before_the_hash() -> None:
         assert items == sorted(range(30), key=lambda item: (item % 3, hash_of(1, item, 5)))
 
 
-# -------------------------------------------------------------------------------- as in the file
+# -------------------------------------------------------------------------------- order of the file
 
 
 def test_order_of_the_file(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ _USERS, _ITEMS, _ROWS = 800, 300, 24
 
 
 def _chance() -> pl.DataFrame:
-    """Items drawn with equal probabilities, four at a time."""
+    """A log of uniformly drawn items, four of a user's at each time."""
     rng = np.random.default_rng(11)
     users = np.repeat(np.arange(_USERS), _ROWS)
     items = np.concatenate([rng.permutation(_ITEMS)[:_ROWS] for _ in range(_USERS)])
@@ -199,9 +199,9 @@ def _chance() -> pl.DataFrame:
 
 
 def _hits(data: SequenceData, model: str, **settings: Any) -> float:
-    """Hits among ten, in standard deviations from chance."""
+    """Hits in the top 10 of a trained model, in standard deviations from chance."""
     run = mclrec.train(data, model, progress=False, **settings)
-    chance = 10 / (_ITEMS - _ROWS + 1)  # the history is no candidate
+    chance = 10 / (_ITEMS - _ROWS + 1)  # items of the history are not candidates
     found = run.metrics["F"]["HR@10"] * _USERS
     return float((found - _USERS * chance) / np.sqrt(_USERS * chance * (1 - chance)))
 
@@ -213,7 +213,7 @@ def test_chance_stays_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mo
     table = _chance()
     assert abs(_hits(prepare(table, ties="hash"), model, **tiny)) < 3
     by_id = prepare(table.sort("user", "time", "item"), ties="file")
-    assert _hits(by_id, model, **tiny) > 4  # what an order of ids tells
+    assert _hits(by_id, model, **tiny) > 4  # an order by id leaks information
 
 
 def test_ids_of_equal_rows_are_in_no_order() -> None:

@@ -1,4 +1,4 @@
-"""Columns that nobody reads: amounts, kinds of events and ratings are counted alike on every engine, and told."""
+"""Columns that are not read: amounts, kinds of events and ratings are counted alike by every engine, and reported."""
 
 import shlex
 import warnings
@@ -41,7 +41,7 @@ def log_of(**columns: list[Any]) -> Rows:
 
 
 def sources(rows: Rows, folder: Path) -> Iterator[tuple[str, Any]]:
-    """The rows in every form that columns are read from."""
+    """The rows in every kind of file and frame that has columns."""
     frame = pl.DataFrame(rows)
     frame.write_csv(folder / "log.csv")
     frame.write_csv(folder / "log.tsv", separator="\t")
@@ -251,7 +251,7 @@ def test_engines_take_the_same_values_for_amounts(
 
 
 def test_no_type_of_a_watched_column_stops_the_reading(tmp_path: Path) -> None:
-    """What nobody asked to read is counted or passed over, whatever it holds."""
+    """A column that nobody asked for is counted or skipped, whatever its type."""
     when = datetime(2024, 1, 1, tzinfo=UTC)
     kinds = [
         pa.array([[1], [2], None, [3]]),

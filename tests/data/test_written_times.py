@@ -1,4 +1,4 @@
-"""Times as exports write them: years of two digits, blanks before zones, numbers of too few bits."""
+"""Times as exports write them: two-digit years, spaces before time zones, floats of too few bits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def text_log(folder: Path, times: list[str]) -> Path:
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_years_of_two_digits_are_refused_with_their_readings(tmp_path: Path, form: str) -> None:
-    """DuckDB alone would take 31/12/23 for a day of the year 31, and order rows by day of the month."""
+    """DuckDB alone would read 31/12/23 as a date in the year 31, and order rows by day of the month."""
     days = [date(2023, 12, 11), date(2024, 1, 10), date(2022, 6, 12)]
     times = [day.strftime(form) for day in days]
     path = text_log(tmp_path, times)
@@ -112,7 +112,7 @@ def test_the_form_that_would_read_a_time_is_named(tmp_path: Path, written: str, 
 def test_floats_of_few_bits_are_refused_where_they_are_rounded(
     kind: type[np.floating[Any]], role: str, beyond: bool
 ) -> None:
-    """Items 16777216 and 16777217 are one number in 32 bits, and seconds of today go in steps of two minutes."""
+    """Items 16777216 and 16777217 are one number in 32 bits, and present-day seconds have steps of two minutes."""
     exact = 2 ** np.finfo(kind).nmant * 2
     values = np.array([1, exact + (2 if beyond else 0)], dtype=kind)
     columns = {"user": np.array([1, 1]), "item": np.array([1, 2]), "time": np.array([1, 2]), role: values}
