@@ -232,7 +232,7 @@ CLOCKS = {
 def test_clock_times_in_text_beside_a_date_are_refused(
     tmp_path: Path, form: str, number: bool, first: str
 ) -> None:
-    """Files, frames, all clock formats and both column orders; the error names the date column, which can order rows."""
+    """Files, frames, clock formats and both column orders; the error names the date column, which can order rows."""
     days = ["2024-01-02", "2024-01-01", "2024-01-03", "2024-01-04"]
     written = [day.replace("-", "") for day in days] if number else days
     columns = {"date": written, "time": CLOCKS[form]}
