@@ -19,13 +19,13 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def numbered(sizes: list[int]) -> Packed:
-    """Sequences whose items are all distinct, over the batch too."""
+    """Sequences whose items are all distinct, across the batch too."""
     starts = np.cumsum([1, *sizes])
     return Packed.of([np.arange(start, start + size) for start, size in zip(starts, sizes, strict=False)])
 
 
 def augment(operator: Operator, batch: Packed, seed: int) -> list[tuple[list[int], list[int]]]:
-    """Pairs (before, after), once the batch is known to be untouched and the result well formed."""
+    """Pairs (before, after); asserts that the batch is unchanged and the result reproducible and well formed."""
     before = batch.items.copy()
     result = operator(batch, np.random.default_rng(seed))
     again = operator(batch, np.random.default_rng(seed))
@@ -80,7 +80,7 @@ def test_mask_hides_with_the_padding_id_by_default() -> None:
 
 
 def same_frequencies(counts: Counter[tuple[int, ...]], kinds: int) -> None:
-    """Chi-square against the uniform distribution, with a bound that fails once in a million."""
+    """Chi-square test against the uniform distribution, with a bound that fails once in a million."""
     total = counts.total()
     expected = total / kinds
     assert len(counts) == kinds
@@ -106,7 +106,7 @@ def test_reorder_is_a_uniform_permutation() -> None:
 
 
 def test_reorder_window_starts_are_uniform() -> None:
-    # A window of 2 in 5: swapped at 4 places alike, or, half of the time, left as it is.
+    # A window of 2 in 5: unchanged half of the time, otherwise swapped at one of 4 equally likely places.
     counts = outcomes(Reorder(0.4), 5, times=12000)
     assert abs(counts.pop((1, 2, 3, 4, 5)) - 6000) < 300
     same_frequencies(counts, kinds=4)
@@ -128,7 +128,7 @@ def test_a_ratio_is_a_share(operator: type[Crop | Mask | Reorder], ratio: float)
 
 
 def shifted(size: int = 1000) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Most similar to each item is the one 500 after it: nothing that `numbered` has."""
+    """The most similar item to each is the one 500 after it, which `numbered` never contains."""
     return np.arange(size) + 500
 
 

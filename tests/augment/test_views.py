@@ -15,7 +15,7 @@ from mclrec.errors import ConfigError
 
 @dataclass(frozen=True)
 class Append:
-    """Marks a sequence as its own, and changes its length."""
+    """Appends marks to a sequence, which identify the operator and change the length."""
 
     marks: tuple[int, ...]
 

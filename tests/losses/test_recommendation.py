@@ -1,4 +1,4 @@
-"""Recommendation losses as objects: what they draw, and that each is its function of the catalogue's scores."""
+"""Recommendation losses as objects: what they draw, and that each equals a naive loop over the scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 class Scores:
-    """A catalogue of given scores: the query of a target is its row of them."""
+    """An item table of given scores, one row per target; queries are ignored."""
 
     def __init__(self, scores: Tensor) -> None:
         self.scores, self.num_items = scores, scores.shape[1] - 1
@@ -61,7 +61,7 @@ def sigmoid(value: float) -> float:
 
 
 def naive(name: str, scores: list[list[float]], drawn: Drawn, expected_counts: list[float]) -> float:
-    """Target by target, from the papers' equations."""
+    """The loss summed target by target, from the papers' equations."""
     total = 0.0
     for number, (row, target) in enumerate(zip(scores, drawn.targets.tolist(), strict=True)):
         own = row[target]

@@ -46,7 +46,7 @@ def test_stay_finite_for_hopeless_scores() -> None:
 def test_losses_by_the_hardest_negatives_equal_naive_loops() -> None:
     torch.manual_seed(0)
     positive, negative = torch.randn(6, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
-    negative[0, 1] = -math.inf  # is none
+    negative[0, 1] = -math.inf  # stands for no negative
     by_bpr = by_top1 = 0.0
     for target, others in zip(positive.tolist(), negative.tolist(), strict=True):
         total = sum(math.exp(other) for other in others)
@@ -98,7 +98,7 @@ def test_sampled_softmax_equals_a_naive_loop() -> None:
 
 
 def test_sampled_softmax_tends_to_the_softmax_over_everything() -> None:
-    """However unlike the items are drawn: the correction makes up for it."""
+    """The correction makes up for unequal drawing probabilities."""
     rng = torch.Generator().manual_seed(0)
     scores = torch.randn(30, generator=rng, dtype=torch.float64)
     chances = torch.rand(30, generator=rng, dtype=torch.float64) + 0.05
@@ -110,7 +110,7 @@ def test_sampled_softmax_tends_to_the_softmax_over_everything() -> None:
 
 
 def test_a_target_with_nothing_to_compare_it_with_adds_nothing() -> None:
-    """Every item that was drawn for the batch may be this very target, of few draws or by a steep popularity."""
+    """With few draws or a steep popularity, every item drawn for the batch may be the target itself."""
     torch.manual_seed(0)
     positive, negative = torch.randn(3), torch.randn(3, 2)
     targets = torch.tensor([[False], [True], [False]])

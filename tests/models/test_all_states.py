@@ -1,4 +1,4 @@
-"""Contrasts that take the states of padding, too, in all models that can."""
+"""Contrasts that include the states of padding, in all models that support them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def batch_of(made: AllStatesRecommender) -> Batch:
 
 
 def every_place(made: AllStatesRecommender, histories: Histories) -> torch.Tensor:
-    """(B, n, d) states of all places."""
+    """States (B, n, d) of all places, padding included."""
     rows = torch.zeros(len(histories), 6, dtype=torch.int64)
     for row, (start, stop) in zip(
         rows, zip(histories.offsets, histories.offsets[1:], strict=False), strict=True

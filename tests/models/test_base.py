@@ -19,7 +19,7 @@ class Widths(ModelConfig):
 
 
 class Means(VectorRecommender):
-    """Query: the mean of the history's vectors."""
+    """A model whose query is the mean of the history's vectors."""
 
     config_type = Widths
 

@@ -26,7 +26,7 @@ def model(**settings: Any) -> Caser:
 
 
 def naive(made: Caser, history: list[int]) -> torch.Tensor:
-    """z of one history, filter by filter and window by window."""
+    """The paper's z of one history, filter by filter and window by window."""
     length = made.max_length
     image = [made.item_inputs.weight[item] for item in [0] * (length - len(history)) + history[-length:]]
     columns = []

@@ -53,7 +53,7 @@ def test_r_is_weighed_on_the_same_pairs() -> None:
 
 
 def _row(states: list[torch.Tensor], contrast: str) -> torch.Tensor:
-    """The last state, or all of them behind zeros for the places that a longer history has."""
+    """The last state, or all states, left-padded with zeros to the maximum length."""
     if contrast == "last":
         return states[-1]
     return torch.cat([torch.zeros(8)] * (6 - len(states)) + states)

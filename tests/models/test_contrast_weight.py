@@ -1,4 +1,4 @@
-"""The weight of a contrast means the same whatever the length of histories, in all models that have one."""
+"""The weight of a contrast does not depend on the length of histories, in all models that have one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODELS = [
 
 
 def terms_per_target(name: str, users: int, longest: int, **settings: Any) -> dict[str, float]:
-    """Weight of a row of each contrast where the loss of a target weighs 1."""
+    """Weight of one row of each contrast, relative to the loss of one target."""
     data, cls = tiny_data(users=users, longest=longest), registry.model_class(name)
     keys = {info.alias or key for key, info in cls.config_type.model_fields.items()}
     weights = {key: 0.3 for key in WEIGHTS if key in keys}

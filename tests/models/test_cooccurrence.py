@@ -1,4 +1,4 @@
-"""Co-occurrence alone, against a loop over its definition."""
+"""The co-occurrence model, against a loop over its definition."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_items_that_come_near_none_are_ordered_by_popularity() -> None:
 
 def test_validation_chooses_the_decay_of_a_run(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    # What comes next follows from the last item alone.
+    # The next item depends on the last item alone.
     chains = [np.roll(np.arange(1, 31), -int(start))[:8].tolist() for start in rng.integers(30, size=300)]
     log = tmp_path / "log.csv"
     log.write_text(

@@ -34,7 +34,7 @@ def fitted(rows: list[list[int]], **config: float | None) -> EASE:
 
 
 def weights(model: EASE) -> np.ndarray:
-    """(V, V) B: the scores of histories of one item, without what orders items of which none says anything."""
+    """B (V, V): the scores of one-item histories, without the tiny values that order items without weights."""
     found = model.scores(EACH)[:, 1:].double().numpy()
     return np.where(np.abs(found) < 1e-20, 0, found)
 
@@ -62,7 +62,7 @@ def test_the_papers_equation(rows: list[list[int]], penalty: float, history: lis
 def test_the_solution_satisfies_the_constrained_normal_equations(
     rows: list[list[int]], penalty: float
 ) -> None:
-    """(X'X + lambda I) B = X'X - diag(gamma), with a diagonal of zeros: the gradient is zero off the diagonal."""
+    """(X'X + lambda I) B = X'X - diag(gamma), where diag(B) = 0: the gradient is zero off the diagonal."""
     found, counts = weights(fitted(rows, **{"lambda": penalty})), gram(rows)
     assert not found.diagonal().any()
     rest = (counts + penalty * np.eye(NUM_ITEMS)) @ found - counts

@@ -38,7 +38,7 @@ def test_centroids_are_found_anew_each_epoch_without_dropout() -> None:
     points = means(made.eval()).detach()
     first = made.centroids.clone()
     nearest = torch.cdist(points, first).argmin(1)
-    for number, centroid in enumerate(first):  # each is the mean of what is nearest to it
+    for number, centroid in enumerate(first):  # each is the mean of the points nearest to it
         torch.testing.assert_close(centroid, points[nearest == number].mean(0), rtol=1e-4, atol=1e-4)
     torch.nn.init.normal_(made.encoder.items.weight)
     made.on_epoch_start(CONTEXT)

@@ -1,4 +1,4 @@
-"""Weights of items for items: how they are counted, stored and added up."""
+"""Item-to-item weights: how they are counted, stored and added up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_common_users(rows: list[list[int]], pairs: int) -> None:
 
 
 def one_of_each(weights: np.ndarray) -> ItemItem:
-    """A model with the weights of a matrix, in parts and out of order."""
+    """A model with the weights of a matrix, given in parts and out of order."""
     model = ItemItem(ItemItemConfig(), NUM_ITEMS)
     model.popularity.copy_(torch.tensor([0, 3, 1, 4, 1, 5, 9]))
     sources, targets = np.nonzero(weights)
@@ -62,7 +62,7 @@ def test_scores_are_sums_over_the_set_of_items(seed: int, filled: float, history
     weights[1:, 1:] = rng.normal(size=(NUM_ITEMS, NUM_ITEMS)) * (rng.random((NUM_ITEMS, NUM_ITEMS)) < filled)
     model = one_of_each(weights)
     expected = weights[list(set(history))].sum(0)
-    scores = scored(model, [3], history, [])  # the neighbours must not leak into the row
+    scores = scored(model, [3], history, [])  # other rows must not leak into this one
     assert scores.dtype == torch.float32
     np.testing.assert_allclose(scores[1, 1:], expected[1:], rtol=1e-5, atol=1e-6)
     shuffled = [*rng.permutation(history).tolist(), *history[:2]]

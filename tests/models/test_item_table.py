@@ -13,7 +13,7 @@ ITEMS = 7
 
 
 def table(bias: bool, special: int = 1) -> tuple[ItemTable, Tensor, Tensor | None]:
-    """Weights with rows for padding, items and ``special`` further ids."""
+    """An item table, its weights and its biases, with rows for padding, items and ``special`` further ids."""
     torch.manual_seed(0)
     weight = torch.randn(ITEMS + 1 + special, 4, dtype=torch.float64, requires_grad=True)
     biases = torch.randn(ITEMS + 1 + special, dtype=torch.float64, requires_grad=True) if bias else None

@@ -30,7 +30,7 @@ def fitted(rows: list[list[int]], **config: float) -> ItemKNN:
 
 
 def similarities(model: ItemKNN) -> np.ndarray:
-    """(V, V) s(i, j) as they are kept: the scores of histories of one item."""
+    """The stored similarities s(i, j), (V, V): the scores of one-item histories."""
     found = model.scores(EACH)[:, 1:].double().numpy()
     return np.where(np.abs(found) < 1e-20, 0, found)
 

@@ -45,7 +45,7 @@ WEIGHTS = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 
 
 def loss(mask: torch.Tensor) -> torch.Tensor:
-    """Of three bits, and not linear in them."""
+    """A loss of three mask bits that is not linear in them."""
     return (WEIGHTS * mask).sum().square() + mask[0] * mask[2]
 
 

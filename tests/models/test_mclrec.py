@@ -1,4 +1,4 @@
-"""MCLRec's updates, terms and switches; `tests/reference` has its equations."""
+"""MCLRec's updates, loss terms and switches; `tests/reference` checks its equations."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def gelu(x: float) -> float:
 
 
 def naive(layers: list[nn.Linear], row: list[float]) -> list[float]:
-    """Three layers with GELU between, unit by unit, then length 1."""
+    """Three layers with GELU between them, unit by unit, then normalisation to length 1."""
     for number, layer in enumerate(layers):
         weight, bias = layer.weight.tolist(), layer.bias.tolist()
         row = [

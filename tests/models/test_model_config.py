@@ -1,4 +1,4 @@
-"""Settings without effect are refused, and every other setting of every model moves something."""
+"""Settings without effect are refused, and every other setting of every model changes some result."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_an_earlier_layer_is_forgiven_and_its_setting_has_the_default() -> None:
     assert "heads has no effect" in refused({"encoder": "gru"}, {"heads": 4})
     assert "heads has no effect" in refused({"heads": 4}, {"encoder": "gru", "heads": 4})
     assert Toy.of_layers({"encoder": "gru"}, {"encoder": "transformer", "heads": 4}).heads == 4
-    assert Toy.of_layers({"absent": 3}).absent == 3  # on settings that there are not nothing depends
+    assert Toy.of_layers({"absent": 3}).absent == 3  # conditions on unknown settings are ignored
 
 
 def test_what_is_saved_are_the_settings_in_effect_and_they_load() -> None:
@@ -126,7 +126,7 @@ def test_recipes_say_which_layer_was_wrong() -> None:
 
 
 def settled(config_type: type[ModelConfig], values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the settings that have an effect."""
+    """The settings that have an effect."""
     while True:
         config = config_type.model_validate(values, context=STORED)
         useless = next(config.given_without_effect(), None)
@@ -136,7 +136,7 @@ def settled(config_type: type[ModelConfig], values: dict[str, Any]) -> dict[str,
 
 
 def alternatives(config: ModelConfig, name: str) -> list[Any]:
-    """Values of a setting that are far from the one that it has."""
+    """Values of a setting that are far from its current one."""
     value, annotation = getattr(config, name), type(config).model_fields[name].annotation
     if get_origin(annotation) is Literal:
         return [other for other in get_args(annotation) if other != value]
@@ -144,13 +144,13 @@ def alternatives(config: ModelConfig, name: str) -> list[Any]:
         return [not value]
     if isinstance(value, int):
         if name == "max_length":
-            return [value // 2]  # few convolutions see no further back
+            return [value // 2]  # a few convolutions do not reach further back
         return [0 if value else 1] if name in ("warm_up", "dropped_layers") else [2 * value or 4]
     return [0.9 if value is None or value < 0.6 else 0.3]
 
 
 def context(config_type: type[ModelConfig], number: int) -> dict[str, Any]:
-    """Small sizes; beside them, but for number 0, random choices and zeros."""
+    """Small sizes and, except for number 0, random choices and zeros in other settings."""
     values = {key: value for key, value in SMALL.items() if key in config_type.model_fields}
     if number % 2 and "layers" in values:
         values["layers"] = 2
@@ -163,14 +163,14 @@ def context(config_type: type[ModelConfig], number: int) -> dict[str, Any]:
             candidates += alternatives(default, name)  # off by default, and so are those that depend on it
         elif any(getattr(bound, "ge", None) == 0 for bound in info.metadata):
             candidates.append(0)
-        if len(candidates) > 1:  # drawn for each setting by itself: a new one changes no other's
+        if len(candidates) > 1:  # drawn for each setting separately: a new setting does not change the others
             rng = np.random.default_rng([number, *name.encode()])
             values[info.alias or name] = candidates[rng.integers(len(candidates))]
     return settled(config_type, values)
 
 
 def trace(name: str, config: ModelConfig, training: TrainingConfig | None = None) -> tuple[str, str]:
-    """What two steps of each phase come to: batches, losses and scores; and the scores alone."""
+    """Two hashes after three steps of each phase: of losses and scores together, and of the scores alone."""
     training = training or TrainingConfig(batch_size=12)
     torch.manual_seed(5)
     model = registry.model_class(name)(config, DATA.num_items, DATA.num_users)
@@ -217,7 +217,7 @@ def trace(name: str, config: ModelConfig, training: TrainingConfig | None = None
 
 
 def histories_of(max_length: int) -> Iterator[Histories]:
-    """Those of known users, and the same of unknown ones."""
+    """Histories of known users, and the same histories for unknown users."""
     rows = [DATA.sequence(user)[-max_length:] for user in range(9)]
     yield Histories.of(Packed.of(rows), np.arange(1, 10))
     yield Histories.of(Packed.of(rows))
@@ -246,7 +246,7 @@ def test_a_setting_moves_something_or_is_refused(name: str, number: int) -> None
 @pytest.mark.parametrize("number", CONTEXTS)
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_is_refused_would_have_moved_nothing(name: str, number: int) -> None:
-    """Without dropout: what is drawn for views that count for nothing would move it."""
+    """Without dropout: masks drawn for views that do not count would change the other masks."""
     config_type = registry.model_class(name).config_type
     off = {key: 0.0 for key in ("dropout", "attention_dropout") if key in config_type.model_fields}
     values = settled(config_type, context(config_type, number) | off)
@@ -266,7 +266,7 @@ def test_no_dimension_of_a_search_moves_nothing(name: str) -> None:
     sizes = {key: SMALL[key] for key in ("hidden_size", "inner_size", "max_length", "layers") if key in known}
     spaces: list[Any] = []
     for section in section_names(name):
-        space = search_space(name, "", section)  # refuses a setting without effect
+        space = search_space(name, "", section)  # raises on a setting without effect
         if space in spaces:
             continue
         spaces.append(space)

@@ -1,4 +1,4 @@
-"""Losses and gradients of padded histories are those of packed ones, for every model that takes both."""
+"""Losses and gradients of padded histories equal those of packed ones, for every model that takes both."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_losses_and_gradients_are_those_of_packed_histories(name: str, variant: 
 
 
 ONES = st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(lambda one: any(one) or len(one) == 1)
-"""Histories with an item that can be seen, as views leave one: of others, packed ones drop all but the last."""
+"""Histories with a visible item, as in all views: packed encoding reduces a fully hidden history to its last item."""
 
 
 @pytest.mark.parametrize(("name", "variant"), ENCODERS)

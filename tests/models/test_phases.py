@@ -33,7 +33,7 @@ def test_counts_of_an_epoch_add_up_to_its_targets(unit: Unit, batch_size: int) -
     batches = [phase.collate(examples, rows, rng) for rows in cuts]
     assert sum(len(batch.targets) for batch in batches) == examples.num_targets
     assert sum(batch.count for batch in batches) == pytest.approx(examples.num_targets)
-    # Batches of as many examples weigh a target the same, however many targets they hold.
+    # The count per example is the same in every batch, however many targets the batch holds.
     shares = [batch.count / len(batch) for batch in batches]
     assert shares == pytest.approx([examples.num_targets / len(examples)] * len(batches))
 

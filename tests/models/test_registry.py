@@ -66,7 +66,7 @@ def test_listing_imports_no_model_and_no_torch() -> None:
 
 @pytest.mark.parametrize("name", registry.names())
 def test_a_setting_that_is_defined_anew_still_takes_the_default_of_the_first(name: str) -> None:
-    """What two classes call the same is the same: a contrast's temperature was once read as that of the scores."""
+    """A name means the same in base and derived class: a contrast's temperature was once read as that of the scores."""
     config = registry.model_class(name).config_type
     for field, info in config.model_fields.items():
         for ancestor in config.__mro__[1:]:

@@ -1,4 +1,4 @@
-"""What models over one encoder share; `tests/reference` has their losses."""
+"""What models with one encoder share; `tests/reference` checks their losses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def batch_of(made: SASRec) -> Batch:
 
 
 def state(made: SASRec, history: list[int]) -> Tensor:
-    """Last hidden state of one history, by the padded form of the encoder."""
+    """Last hidden state of one history, from the padded form of the encoder."""
     states: Tensor = made.encoder(torch.tensor([history]), torch.tensor([len(history)]))
     return states[0]
 
@@ -82,7 +82,7 @@ def test_regime_decides_examples_and_negatives(unit: str, loss: str, positions: 
 @pytest.mark.parametrize("positions", ["oldest", "newest"])
 @pytest.mark.parametrize("lengths", [[1, 2, 6], [4], [5, 1, 3]])
 def test_position_that_is_looked_up(positions: str, lengths: list[int]) -> None:
-    """The newest item always has the position n - 1, or the oldest the position 0."""
+    """The newest item always has position n - 1 ("newest"), or the oldest has position 0 ("oldest")."""
     made, seen = model(positions=positions), []
     made.encoder.norm.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     rows = [np.arange(1, 1 + length) for length in lengths]
@@ -144,7 +144,7 @@ def test_a_filter_shows_later_items_only_where_the_last_one_predicts(name: str, 
     "settings", [{"norm": "post"}, {"norm": "pre"}, {"encoder": "gru"}, {"encoder": "hstu"}], ids=str
 )
 def test_states_have_a_scale_that_is_not_that_of_the_items(settings: dict[str, Any]) -> None:
-    """Or a contrast, by inner products of states, could shrink them by the items alone."""
+    """Otherwise a contrast of inner products could shrink states through the item vectors alone."""
     made = registry.model_class("mclrec")(resolve("mclrec", None, None, settings).config, ITEMS)
     encoder = cast("SequentialRecommender", made).encoder
     for name, parameter in encoder.named_parameters():
@@ -173,7 +173,7 @@ def test_rotary_positions_need_pairs_of_features() -> None:
 
 
 def test_scores_are_cosines_over_the_temperature() -> None:
-    """In ranking and in the form that is exported."""
+    """In ranking and in the exported form."""
     made = model(temperature=0.2)
     rows = [row[-6:] for row in ROWS]
     found = made.scores(Histories.of(Packed.of(rows)))

@@ -59,7 +59,7 @@ def test_the_second_encoder_is_trained_first_and_then_frozen() -> None:
 
 @pytest.mark.parametrize("distinct", [False, True])
 def test_views_are_complemented(distinct: bool) -> None:
-    made = model(complement=0.5, distinct_layers=distinct).eval()  # passes all layers
+    made = model(complement=0.5, distinct_layers=distinct).eval()  # in evaluation, all layers are used
     assert made.complement
     _, phase = made.phases()
     batch = phase.collate(phase.examples(DATA), np.arange(20), np.random.default_rng(0))

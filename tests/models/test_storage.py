@@ -1,4 +1,4 @@
-"""The model directory: what is saved is what is loaded, and damage is noticed."""
+"""The model directory: what was saved is loaded, and damage is detected."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TinyConfig(ModelConfig):
 
 
 class Tiny(VectorRecommender):
-    """Mean of the items' vectors, projected; with a shared module, an integer buffer and a bf16 scalar."""
+    """Projected mean of item vectors, with a shared module, integer and empty buffers, and a bf16 scalar."""
 
     config_type = TinyConfig
     config: TinyConfig
@@ -200,7 +200,7 @@ def test_one_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, d
     place = draw.draw(st.integers(0, len(content) - 1))
     before = content[place]
     content[place] ^= draw.draw(st.integers(1, 255))
-    assume(not bytes([before, content[place]]).isspace())  # the header ends with blanks that mean nothing
+    assume(not bytes([before, content[place]]).isspace())  # the header ends with insignificant blanks
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=r"t\.safetensors: "):
         load_tensors(path)
@@ -271,7 +271,7 @@ def test_settings_that_came_later_have_the_values_that_were_trained(name: str) -
         assert config_type.of_stored(older) == config
         assert config.identity().keys() == older.keys()
         for key in older:
-            named = r"\w+" if key == "encoder" else key  # without it, more is missing
+            named = r"\w+" if key == "encoder" else key  # without the encoder, more settings are missing
             with pytest.raises(ValueError, match=rf"config\.{named} is missing"):
                 config_type.of_stored({other: value for other, value in older.items() if other != key})
     assert told == later.keys()

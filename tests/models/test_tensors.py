@@ -71,7 +71,7 @@ def test_other_readers_read_it(tmp_path: Path) -> None:
 def test_damage_in_rows_of_others_is_noticed(tmp_path: Path) -> None:
     save_tensors(tmp_path / "file", WHOLE)
     content = bytearray((tmp_path / "file").read_bytes())
-    place = content.index(torch.tensor([40.0, 41.0]).numpy().tobytes())  # of the last process
+    place = content.index(torch.tensor([40.0, 41.0]).numpy().tobytes())  # rows of the last process
     content[place] ^= 1
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ModelFileError, match="checksum differs"):

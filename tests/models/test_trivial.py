@@ -71,13 +71,13 @@ def test_frequency(rows: list[list[int]], history: list[int], max_length: int) -
     newest = history[::-1][:max_length]
     own = sorted(set(newest), key=lambda item: (-newest.count(item), newest.index(item)))
     others = [item for item in range(1, NUM_ITEMS + 1) if item not in own]
-    batch = Histories.of(Packed.of([[3, 3], history, []]))  # the neighbours must not leak into the row
+    batch = Histories.of(Packed.of([[3, 3], history, []]))  # other rows must not leak into this one
     ranked = [int(item) for item in top_items(model.scores(batch), NUM_ITEMS)[0][1]]
     assert ranked == own + sorted(others, key=lambda item: (-popularity(rows, item), item))
 
 
 def test_scores_of_the_longest_history_stay_apart() -> None:
-    """The most that can be counted, beside one less: the difference is that of two whole numbers."""
+    """In the longest history allowed, items of equal counts at adjacent places still differ by exactly 1 in fp32."""
     model = Frequency(FrequencyConfig(max_length=2000), NUM_ITEMS)
     model.on_fit_start(sequences_of([[1, 1, 2, 3]], NUM_ITEMS))
     scores = model.scores(Histories.of(Packed.of([[1] * 999 + [2] * 1000 + [1]])))[0]
@@ -101,7 +101,7 @@ def test_markov(rows: list[list[int]], history: list[int], window: int) -> None:
 
     most = max(popularity(rows, item) for item in range(1, NUM_ITEMS + 1)) or 1
     expected = [votes(item) + popularity(rows, item) / (2 * most) for item in range(1, NUM_ITEMS + 1)]
-    batch = Histories.of(Packed.of([[3], history, []]))  # the neighbours must not leak into the row
+    batch = Histories.of(Packed.of([[3], history, []]))  # other rows must not leak into this one
     scores = model.scores(batch)
     assert scores.dtype == torch.float32
     np.testing.assert_allclose(scores[1, 1:], expected, rtol=1e-6)
@@ -123,7 +123,7 @@ def test_saved_and_loaded(name: str, tmp_path: Path) -> None:
     assert model.phases() == ()
     assert list(model.parameters()) == []
     histories = Histories.of(Packed.of([[1, 2], [4], []]))
-    empty = model.scores(histories)  # untrained: all equal but a user's own items, no error
+    empty = model.scores(histories)  # untrained: all items tie except the user's own; no error
     assert torch.isfinite(empty).all()
     model.on_fit_start(sequences_of([[1, 2, 3, 1, 2, 4], [4, 4, 5], [6]], NUM_ITEMS))
     save_file(model.state_dict(), tmp_path / "model.safetensors")

@@ -1,4 +1,4 @@
-"""No row of a table answers that training never reached: users and items that come later, longer histories."""
+"""Table rows that training never reached affect no answer: later users and items, positions of longer histories."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROWS = 40
 
 @pytest.fixture(scope="module")
 def split() -> Split:
-    """Users without training rows, and items that training shows as targets alone or not at all."""
+    """A split with users without training rows, and items that training shows as targets alone or not at all."""
     split = by_time(at_random_times(tiny_data(items=30)), 1500, 4000)
     lengths, shown = split.training.lengths, split.training.popularity[1:]
     assert {0, 1} <= set(lengths.tolist())
@@ -41,7 +41,7 @@ def split() -> Split:
 def trained(
     name: str, split: Split, folder: Path, **more: Any
 ) -> tuple[Recommender, dict[str, torch.Tensor]]:
-    """A model after some epochs, and what its tensors were before."""
+    """A model trained for two epochs, and its tensors before training."""
     kind = registry.model_class(name)
     settings: dict[str, Any] = {
         key: value for key, value in {**SMALL, **more}.items() if key in kind.config_type.model_fields
@@ -57,9 +57,9 @@ def trained(
 
 
 def poison(model: Recommender, before: dict[str, torch.Tensor]) -> int:
-    """Put NaN into the rows that training has not moved; how many these are."""
+    """Put NaN into the rows that training has not changed; returns their number."""
     count = 0
-    counted = model.counted_tensors  # of which none is a starting value
+    counted = model.counted_tensors  # none of these is an initial value
     for name in {*model.user_tensors, *model.item_tensors}.difference(counted):
         tensor = model.state_dict().get(name)
         if tensor is not None and tensor.is_floating_point():
@@ -91,7 +91,7 @@ def test_rows_that_training_never_reached_do_not_answer(name: str, split: Split,
 def test_a_user_without_training_rows_is_an_unknown_one(name: str, split: Split, tmp_path: Path) -> None:
     model, _ = trained(name, split, tmp_path)
     strangers = np.flatnonzero(~model.trained_users()) + 1
-    least = {"bpr": 1, "caser": 2}[name]  # Caser learns from what follows something
+    least = {"bpr": 1, "caser": 2}[name]  # Caser learns from items that follow another
     assert strangers.tolist() == (np.flatnonzero(split.training.lengths < least) + 1).tolist()
     rows = Packed.of([[1, 2, 3]] * len(strangers))
     with torch.inference_mode():

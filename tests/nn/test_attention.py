@@ -25,7 +25,7 @@ def tokens(lengths: list[int], width: int, seed: int = 0) -> Tensor:
 
 
 def hide(lengths: list[int], seed: int = 0) -> Tensor:
-    """Some keys, but each history's first stays, so that every query sees one."""
+    """Mask of randomly hidden keys; each history's first key stays visible, so that every query sees one."""
     hidden = torch.rand(sum(lengths), generator=torch.Generator().manual_seed(seed)) < 0.4
     hidden[torch.tensor([0, *np.cumsum(lengths)[:-1]])] = False
     return hidden
@@ -70,7 +70,7 @@ def test_last_attention_is_the_last_row_of_causal_attention(hiding: bool) -> Non
 
 @pytest.mark.parametrize("p", [0.5, 0.3])
 def test_dropout_multiplies_the_weights(p: float) -> None:
-    """History by history and head by head, with the masks drawn a second time."""
+    """History by history and head by head, with the dropout masks drawn a second time."""
     lengths = [2, 5, 3, 9, 7]
     _, plan = plan_of(lengths)
     qkv = tokens(lengths, 12)[plan.order]
@@ -95,7 +95,7 @@ def test_dropout_multiplies_the_weights(p: float) -> None:
 
 @pytest.mark.parametrize("p", [0.5, 0.25])
 def test_dropout_of_last_attention_has_its_rate(p: float) -> None:
-    """Equal scores and unit vectors for values: what comes out are the weights."""
+    """With equal scores and unit vectors as values, the output is the weights."""
     lengths = [4] * 2000
     _, plan = plan_of(lengths)
     values = torch.eye(4).repeat(2000, 1)

@@ -65,7 +65,7 @@ def test_items_near_those_of_the_history_gain(lists: Histories, marks: int, deca
 @given(HISTORIES, st.booleans())
 def test_numpy_adds_the_same(lists: Histories, longer: bool) -> None:
     counted = made()
-    if longer:  # what is older than the longest history that a model reads has no say
+    if longer:  # items older than the longest history that a model reads do not count
         lists = [(history * LONGEST)[:LONGEST] for history in lists]
     items = torch.tensor([item for history in lists for item in history])
     wanted = counted(items, torch.from_numpy(np.cumsum([0, *map(len, lists)])))

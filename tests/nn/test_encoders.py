@@ -1,4 +1,4 @@
-"""What the recurrent and the convolutional encoder have in common; the transformer has a file of its own."""
+"""The recurrent and the convolutional encoder; the transformer has a test file of its own."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_gru_equals_the_naive_recurrence() -> None:
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("lengths", [[1], [3, 40, 17, 3], [2] * 9])
 def test_our_recurrence_gives_the_numbers_of_torch(layers: int, lengths: list[int]) -> None:
-    """States and gradients, bit for bit: rows that were trained by torch's recurrence can be trained again."""
+    """States and gradients are equal bit for bit: results trained with torch's recurrence can be reproduced."""
     torch.manual_seed(0)
     gru = nn.GRU(6, 5, layers, batch_first=True)
     order, _, sizes = _by_time(torch.tensor([0, *accumulate(lengths)]))
@@ -117,7 +117,7 @@ def test_convolutions_equal_naive_loops() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_vector_of_padding_is_never_read(kind: str) -> None:
-    """The softmax trains it, as a class of its own: hidden items must not bring what it has learnt into views."""
+    """The softmax trains it as a class of its own; hidden items must not carry what it has learned into views."""
     made, batch = encoder(kind), histories([12, 7])
 
     def states() -> list[Tensor]:
@@ -130,7 +130,7 @@ def test_the_vector_of_padding_is_never_read(kind: str) -> None:
 
 
 def test_layers_that_see_further_back_than_a_history_cost_no_memory() -> None:
-    """Dilations double with each convolution: those of 40 blocks are no numbers that a machine could count to."""
+    """Dilations double with each convolution: those of 40 blocks reach 2^79 places, too many to allocate."""
     made = ConvolutionEncoder(num_items=20, hidden_size=4, layers=40).eval()
     batch = histories([9, 50])
     last = made.encode(batch.items, batch.offsets)

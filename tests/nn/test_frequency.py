@@ -47,7 +47,7 @@ def encoder(
 
 
 def by_transform(x: torch.Tensor, kept: int, sqrt_beta: torch.Tensor) -> torch.Tensor:
-    """Filter (L, d) of one history: zeros before it up to n places, and back and forth between time and frequency."""
+    """Filter one history (L, d): pad with zeros before it to n places, and apply the transform and its inverse."""
     length = len(x)
     window = torch.cat([torch.zeros(WINDOW - length, x.shape[1], dtype=x.dtype), x])
     spectrum = torch.fft.rfft(window, dim=0, norm="ortho")
@@ -94,7 +94,7 @@ def naive(model: TransformerEncoder, items: list[int], causal: bool) -> torch.Te
             filtered = by_transform(heard, kept, sqrt_beta)
         filtered = filtered + sqrt_beta**2 * (
             entering - heard
-        )  # of a hidden item, all that differs from zero is high
+        )  # a hidden item is zero to the filter: all of it is high frequency
         if pre:
             attended = attend(block, block.attention_norm(x), items, both_sides)
             mixed = x + 0.7 * filtered + 0.3 * attended
@@ -148,7 +148,7 @@ def test_hidden_items_are_padding_to_the_filter(causal: bool) -> None:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_padding_is_read_as_items_are(causal: bool) -> None:
-    """Which keys attention hides with `with_padding`, and which places it lets see everything, is not the filter's."""
+    """The filter ignores which keys `with_padding` hides from attention, and which places it lets see everything."""
     offsets, made = torch.tensor([0, 7, 14, 34]), FrequencyFilter(SIZE, 20, 5, causal).double()
     plan = layout(offsets, torch.device("cpu"), 20, causal=False)
     x, hidden = torch.randn(len(plan.order), SIZE, dtype=torch.float64), torch.rand(len(plan.order)) < 0.5

@@ -1,4 +1,4 @@
-"""One row for each history from the states of all its items."""
+"""One row per history, made of the states of all its items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_parts_hold_all_states_of_each_history_and_hardly_any_zeros(lengths: lis
         width = rows_of.shape[1]
         torch.testing.assert_close(rows_of, newest_first[:, :width])
         assert not newest_first[:, width:].any()
-    # A part begins where the one before has at most as many places again, or four.
+    # A part is at most as wide as all parts before it together; the first has at most four places.
     filled = sum(max(pair) for pair in lengths)
     assert sum(part.shape[1] * part.shape[2] // 2 for part in parts) <= 2 * filled + 4 * len(lengths)
 

@@ -88,7 +88,7 @@ def test_calibration_ends_at_the_best_that_it_measured(best: Chosen) -> None:
 
     found = module.calibrate(measure)
     assert found == module.chosen == tuple(module.calibrated.tolist()) == best
-    assert tried[0] == Chosen()  # what the run tells as the value before
+    assert tried[0] == Chosen()  # which the run reports as the value before calibration
     assert len(tried) == len(set(tried))
 
 
@@ -114,7 +114,7 @@ def test_recalibration_climbs_from_where_it_is(start: Chosen, best: Chosen) -> N
     assert module.chosen == best._replace(returns=min(max(best.returns, -12), 12))
     assert len(asked) == len(set(asked))
     asked.clear()
-    module.recalibrate(measure)  # at the top: itself and what is beside it
+    module.recalibrate(measure)  # at the optimum: itself and its neighbours
     assert len(asked) <= 7
 
 
@@ -138,7 +138,7 @@ def test_models_of_earlier_versions_load() -> None:
     other = RepeatBias(LONGEST)
     other.load_state_dict(saved)
     assert other.chosen == (3, 1, 2)
-    other.load_state_dict(saved | {"calibrated": torch.tensor([3.0, 1.0])})  # before recency
+    other.load_state_dict(saved | {"calibrated": torch.tensor([3.0, 1.0])})  # saved before recency existed
     assert other.chosen == (3, 1, 0)
     del saved["calibrated"]
     other.load_state_dict(saved)

@@ -65,7 +65,7 @@ def tensors(packed: Packed) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def turned(vector: torch.Tensor, place: int) -> torch.Tensor:
-    """A head's query or key of RoFormer, eq. 13 with several planes: its features as complex numbers, turned."""
+    """Rotate a head's query or key as complex numbers, one per plane: RoFormer, eq. 13 with several planes."""
     half = len(vector) // 2
     points = torch.complex(vector[:half], vector[half:])
     angles = place * torch.tensor([10_000.0 ** (-2 * i / len(vector)) for i in range(half)]).double()
@@ -85,7 +85,7 @@ def feed(block: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def naive(model: TransformerEncoder, items: list[int]) -> torch.Tensor:
-    """One history, one token and one head at a time: post-norm blocks of section 2.2, or pre-norm."""
+    """States (L, d) of one history, token by token and head by head: post-norm blocks of section 2.2, or pre-norm."""
     pre = not isinstance(model.last_norm, torch.nn.Identity)
     n, length = model.max_length, len(items)
     first = n - length if model.positions_from == "newest" else 0
