@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 
@@ -68,8 +68,8 @@ def hard_table(rows: int, users: int, items: int, seed: int = 0, *, text: bool =
 
 
 def at_timestamps(table: pa.Table) -> pa.Table:
-    """The same log with microsecond timestamps about a day apart, from February 1967 on (before 1970)."""
-    start = int(datetime(1967, 2, 27).timestamp())
+    """The same log with microsecond timestamps about a day apart, from February 1968 on: before 1970, and over a leap day."""
+    start = int(datetime(1968, 2, 27, tzinfo=UTC).timestamp())
     times = table["time"].to_numpy() * 86_399_999_937 + start * 1_000_000
     return table.set_column(2, "time", pa.array(times, pa.timestamp("us")))
 
