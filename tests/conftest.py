@@ -1,4 +1,4 @@
-"""What every test may rely on: one thread each, no user's cache, no download, the same examples in CI."""
+"""Isolation for every test: one thread each, no user cache, no downloads, and deterministic examples in CI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# Before torch is imported, and inherited by every process a test starts: workers share the cores.
+# Set before torch is imported, and inherited by every process that a test starts, because workers share the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 _FLAGS = [
@@ -36,7 +36,7 @@ settings.load_profile("mclrec")
 
 @pytest.fixture(scope="session", autouse=True)
 def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """An empty cache of the session's own, and a mirror that refuses instead of the network."""
+    """Give the session its own empty cache, and a mirror that refuses connections in place of the network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MCLREC_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("MCLREC_MIRROR", "http://127.0.0.1:9/")
@@ -44,7 +44,7 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 def _missing(reason: str) -> None:
-    """Skip, but fail where CI is to have a browser."""
+    """Skip the test, or fail in CI, where a browser is required."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
@@ -52,7 +52,7 @@ def _missing(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, with which tests look at pages."""
+    """Headless Chromium for tests of pages."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

@@ -1,4 +1,4 @@
-"""The blocks of code and the commands of the project's pages, as the tests of documentation read them."""
+"""Code blocks and commands of the project's pages, for the documentation tests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PAGES = [
     *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/**/*.md")),
 ]
 SHELLS = {"sh", "bash", "console"}
-"""Languages of blocks that hold commands of a shell; those of ``console`` follow a ``$``, with their output below."""
+"""Languages of blocks with shell commands; in ``console`` blocks, commands follow a ``$``, with their output below."""
 
 _REDIRECTED = re.compile(r"\s\d?>[>&]?\s*\S+")
 _WHERE_A_COMMAND_ENDS = {"&&", "&", "|", ";", "||"}
 
 
 class Block(NamedTuple):
-    """A block of code of a page: fenced or indented, in a list or not."""
+    """A code block of a page, fenced or indented, inside a list or not."""
 
     page: str
     line: int
@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 @cache
 def blocks(page: str) -> tuple[Block, ...]:
-    """The blocks of code of a page, as a Markdown parser finds them."""
+    """The code blocks of a page, as a Markdown parser finds them."""
     found = MarkdownIt("commonmark").parse((ROOT / page).read_text(encoding="utf-8"))
     return tuple(
         Block(page, token.map[0] + 1, token.info.strip(), token.content)
@@ -70,7 +70,7 @@ def inline_commands(page: str, program: str = "mclrec") -> Iterator[list[str]]:
 
 
 def of_line(line: str, program: str) -> Iterator[list[str]]:
-    """The words of each command of a program in a line of a shell, after the program's name."""
+    """The words of each command of a program in a shell line, after the program's name."""
     reader = shlex.shlex(_REDIRECTED.sub("", line), posix=True, punctuation_chars=";&|")
     reader.whitespace_split = True
     words: list[str] = []

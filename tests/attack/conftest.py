@@ -1,7 +1,7 @@
-"""Random inputs for a bounded time, from a seed that is printed: `make test-attack`.
+"""Fuzz tests: random inputs for a bounded time, from a seed that is printed (`make test-attack`).
 
-A test of this folder takes the fixture `attack` and loops over `attack.inputs()`: one generator an input, until the
-test's share of the time is up. The seed and the number of the input that failed are in the failure, and repeat it.
+A test in this folder takes the fixture `attack` and loops over `attack.inputs()`: one generator per input, until the
+test's share of the time is up. A failure report names the seed and the number of the failing input, which reproduce it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def _share(item: pytest.Item) -> float:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its part of the time; `@pytest.mark.attack(share=3)` has three times the usual one.
+    """Give each test its share of the time; `@pytest.mark.attack(share=3)` gets three times the usual share.
 
-    Warnings are no errors here: that a choice could have been another is told of many a random log.
+    Warnings are not errors here: many random logs cause a warning about an ambiguous choice.
     """
     whole = sum(map(_share, items))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -46,7 +46,7 @@ def attack(request: pytest.FixtureRequest) -> Iterator[Attack]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say in the failure how the input is made again."""
+    """Add to the failure report the command that reproduces the input."""
     report = yield
     inputs = item.stash.get(ATTACK, None)
     if inputs is not None and report.when == "call" and report.failed:
@@ -57,7 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the seed and the number of inputs."""
-    reports = terminalreporter.getreports("")  # of the teardowns, which know how many inputs there were
+    reports = terminalreporter.getreports("")  # teardown reports, which hold the number of inputs
     done = sum(value for report in reports for name, value in report.user_properties if name == INPUTS)
     if done:
         terminalreporter.write_line(f"attack: {done:,} inputs, seed {SEED}")

@@ -1,4 +1,4 @@
-"""How bytes are damaged: cut, flipped, repeated, swapped, filled with what parsers trip over."""
+"""Random damage to bytes: truncation, bit flips, repetition, removal, and insertion of bytes that trip parsers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ BYTES_THAT_MATTER = b"\x00\xff\xfe\xef\xbb\xbf\r\n\t\"'\\,;|:{}[]()%*?#=+-. 0179
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """`content` after one to four random injuries; in one of ten cases unharmed."""
+    """`content` with one to four random kinds of damage applied; unchanged in one case out of ten."""
     if rng.random() < 0.1:
         return content
     for _ in range(rng.integers(1, 5)):

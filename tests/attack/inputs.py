@@ -1,4 +1,4 @@
-"""Random generators for a bounded time, each made again from the seed and its number."""
+"""Random generators for a bounded time, each reproducible from the seed and its number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONLY_INPUT = os.environ.get("ATTACK_INPUT")
 
 @dataclass
 class Attack:
-    """One test's inputs: what random choices to make, and for how long."""
+    """The inputs of one test: a numbered sequence of random generators, and the seconds that it may take."""
 
     name: str
     seconds: float
@@ -23,7 +23,7 @@ class Attack:
     done: int = 0
 
     def inputs(self) -> Iterator[np.random.Generator]:
-        """A generator for each input, at least one, until the test's time is up."""
+        """Yield one generator per input, at least one, until the test's time is up."""
         name = int.from_bytes(self.name.encode())
         if ONLY_INPUT is not None:
             self.number = int(ONLY_INPUT)

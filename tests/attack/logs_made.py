@@ -1,4 +1,4 @@
-"""Random logs, and the files of every format that hold them."""
+"""Random logs, written to files of every format."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Made:
     """A log in a file.
 
     Attributes:
-        path: of the file, or of the folder of its parts.
-        content: of the file; None for a folder.
-        columns: its roles, where they have to be said.
-        header: whether it has one, where that has to be said.
-        rows: what it holds.
-        ordered: whether the order of rows counts, and not the time.
+        path: the file, or the folder of its parts.
+        content: bytes of the file; None for a folder.
+        columns: column roles, where the reader has to be told.
+        header: whether the file has a header, where the reader has to be told.
+        rows: the interactions (user, item, time).
+        ordered: whether events are ordered by row instead of by time.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class Made:
 
 
 def sequences(made: Made) -> dict[str, list[str]]:
-    """What a log comes to, by plain means: rows by time and then by hash."""
+    """Expected sequences of a log, from a plain implementation: rows sorted by time, then by hash."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     for place, (user, item, time) in enumerate(made.rows):
         when = place if made.ordered else time
@@ -92,7 +92,7 @@ def sequences(made: Made) -> dict[str, list[str]]:
 
 
 def typed(made: Made) -> Made:
-    """A log of text whose users or items are all written as `1.0`: these are integers."""
+    """The log with users or items turned into integers if all of them are written as `1.0`."""
     columns = list(zip(*made.rows, strict=True))
     for place, values in enumerate(columns[:2]):
         if all(re.fullmatch(r"(0|-?[1-9]\d{0,14})\.0", str(value)) for value in values):
@@ -101,7 +101,7 @@ def typed(made: Made) -> Made:
 
 
 def contents(data: SequenceData) -> dict[str, list[str]]:
-    """The sequences of prepared data in outside ids, as text."""
+    """The sequences of prepared data, in outside ids as text."""
     return {
         str(data.user_ids[row + 1]): [str(data.item_ids[item]) for item in data.sequence(row)]
         for row in range(data.num_users)
@@ -109,7 +109,7 @@ def contents(data: SequenceData) -> dict[str, list[str]]:
 
 
 def read_or_refused(read: Callable[..., SequenceData], source: Any, **options: Any) -> SequenceData | str:
-    """The data, or the message of ours that refuses them: short, and about what was given."""
+    """The data, or the message of the MclrecError that refuses them, which must be short and name the source."""
     try:
         return read(source, **options)
     except MclrecError as error:
@@ -122,7 +122,7 @@ def read_or_refused(read: Callable[..., SequenceData], source: Any, **options: A
 
 
 def random_rows(rng: np.random.Generator, odd: list[str] | None = None) -> list[Row]:
-    """Up to 40 rows of a few users, with ties and repeats."""
+    """Fewer than 40 rows of a few users, with ties and repeats."""
     users = _ids(rng, int(rng.integers(1, 6)), odd)
     items = _ids(rng, int(rng.integers(1, 9)), odd)
     start, step = int(rng.choice([0, -5, 10**9, 2**53, 2**62])), int(rng.choice([0, 1, 3, 1000]))
@@ -150,7 +150,7 @@ def _ids(rng: np.random.Generator, count: int, odd: list[str] | None) -> list[An
 
 
 def random_file(folder: Path, rng: np.random.Generator) -> Made:
-    """A log in a file of any format and with any name."""
+    """Write a random log to a file of a random format and name."""
     make = [_delimited, _delimited, _inter, _colons, _lines, _json, _array][rng.integers(7)]
     made = make(folder, rng)
     content = made.content or b""
@@ -186,7 +186,7 @@ def _delimited(folder: Path, rng: np.random.Generator) -> Made:
     }
     others -= {delimiter}
     rows = random_rows(rng, [sign for sign in _QUOTED if sign not in others])
-    if quoting == csv.QUOTE_MINIMAL:  # blanks around values are kept in quotes alone
+    if quoting == csv.QUOTE_MINIMAL:  # blanks around values are kept only inside quotes
         rows = [(_bare(user), _bare(item), time) for user, item, time in rows]
     header = bool(rng.random() < 0.7)
     extra = int(rng.integers(0, 3))
@@ -267,7 +267,7 @@ def _array(folder: Path, rng: np.random.Generator) -> Made:
 
 
 def random_parquet(folder: Path, rng: np.random.Generator) -> Made:
-    """A log in Parquet, of one file or of several."""
+    """Write a random log as Parquet, in one file or several."""
     rows = random_rows(rng, [*_QUOTED, "\x00"])
     ending = str(rng.choice([".parquet", ".pq", ".PARQUET"]))
     path = _place(folder, rng, ending)

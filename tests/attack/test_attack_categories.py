@@ -1,4 +1,4 @@
-"""Random and damaged tables of categories: read as a loop reads them, or refused in a line."""
+"""Random and damaged category tables are read as a plain loop reads them, or refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_tables_of_categories(attack: Attack, tmp_path: Path) -> None:
             assert [[found.names[kind] for kind in own] for own in found.of_items.tolist()[1:]] == expected
         path.write_bytes(damaged(path.read_bytes(), rng))
         hurt = read_or_refused(path, items)
-        if hurt is not None:  # whatever was read, measures stay within their bounds
+        if hurt is not None:  # whatever was read, the measures stay within their bounds
             lists = np.array([rng.permutation(count)[:2] + 1])
             diversity = category_diversity(lists, hurt.of_items)
             distance = calibration(lists, Packed.of([[1, count]]), hurt.of_items)

@@ -1,4 +1,4 @@
-"""Random command lines, of real commands and options with hostile values, end in a status and a line or two."""
+"""Random command lines of real commands and options with hostile values end with an exit status and a line or two."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ VALUES = (
 
 
 def _command(rng: np.random.Generator) -> list[str]:
-    """Words of a command: what it needs, options with random values, and now and then any word anywhere."""
+    """Words of a command: required arguments, options with random values, and sometimes any value at any place."""
     names = list(COMMANDS)
     name = names[rng.integers(len(names))]
     words = ["run" if word == "RUN" else word for word in name.split()]
@@ -135,7 +135,7 @@ def _command(rng: np.random.Generator) -> list[str]:
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a log, a run on it, and a link that leads to itself."""
+    """A folder with a log, a run trained on it, and a symbolic link to itself."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MCLREC_CACHE", str(tmp_path / "cache"))
     write_log(Path("log.csv"))

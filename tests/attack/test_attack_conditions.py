@@ -1,4 +1,4 @@
-"""Random conditions: refused in a line or the same for text and types, and never more than an expression."""
+"""Random `where` conditions are refused in a line or select the same rows from text and typed files, and write nothing."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_conditions(attack: Attack, tmp_path: Path) -> None:
 
 
 def _is_strict(where: str) -> bool:
-    """Whether a condition casts nothing by itself: what a cast gives depends on what is cast."""
+    """Whether a condition has no explicit cast: the result of a cast depends on the type of its operand."""
     return "CAST" not in where.upper() and "||" not in where and "length" not in where
 
 
@@ -131,7 +131,7 @@ def _frame(rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _expression(rng: np.random.Generator, depth: int, wild: bool) -> str:
-    """Anything, of which hardly anything makes sense."""
+    """Random expression, which rarely makes sense."""
     if depth == 0 or rng.random() < 0.2:
         some = _OUTSIDE if wild and rng.random() < 0.2 else _COLUMNS if rng.random() < 0.6 else _CONSTANTS
         return str(rng.choice(some))
@@ -199,7 +199,7 @@ _GRAMMAR = {
     "TEXT": ["'view'", "'purchase'", "'007'", "'it''s'", "'4'", "'NA'", "'é'", "'e'"],
     "PATTERN": ["'%e%'", "'_i%'", "'4%'", "'%'"],
 }
-"""Conditions that make sense."""
+"""Grammar of conditions that make sense."""
 
 
 def _sensible(rng: np.random.Generator, kind: str, depth: int) -> str:

@@ -1,4 +1,4 @@
-"""Damaged directories: who reads one gets what it held before, or an error of ours; never other numbers."""
+"""Reading a damaged directory returns what it held before or raises an MclrecError, and never returns other numbers."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ pytestmark = pytest.mark.attack
 
 LONGEST = 300
 UNTIED = "history.jsonl"
-"""What another run of the same settings has alike, and does not say whose it is."""
+"""A file that nothing ties to its run: one from another run with the same settings cannot be told apart."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A run, another seed of it, and the log that both were trained on."""
+    """A run, the same run with another seed, and the log that both were trained on."""
 
     log: Path
     run: Path
     other: Path
 
     def copy(self, place: Path) -> Path:
-        """The run, to be damaged."""
+        """Copy the run to `place`, to be damaged there."""
         shutil.rmtree(place, ignore_errors=True)
         return Path(shutil.copytree(self.run, place))
 
@@ -66,7 +66,7 @@ def _record(runs: Runs, directory: Path) -> Any:
 
 
 def _history(runs: Runs, directory: Path) -> Any:
-    _ = Run(directory).record  # without which nobody knows how many epochs there were
+    _ = Run(directory).record  # without the record, the number of epochs is unknown
     return Run(directory).history
 
 
@@ -80,7 +80,7 @@ def _ranks(runs: Runs, directory: Path) -> Any:
 def _answers(runs: Runs, directory: Path) -> Any:
     model = Model.load(directory)
     answers, card = list(model.recommend(["item 003", "item 004"], 5)), dict(model.info)
-    if not (directory / "metrics.json").exists():  # a model that was not measured says nothing of that
+    if not (directory / "metrics.json").exists():  # the card of a model that was not measured has no results
         card = _answers(runs, runs.run)[1] | {key: value for key, value in card.items() if value}
     return answers, card
 
@@ -116,7 +116,7 @@ def _reported(runs: Runs, directory: Path) -> Any:
     sections = dict(re.findall(r'<h2 id="s\d+">(.*?)</h2>(.*?)(?=<h2|\Z)', page, re.DOTALL))
     assert len(sections) > 5
     found = {title: (text.count("<table"), text.count("<svg")) for title, text in sections.items()}
-    # A section that needs more than ranks says why it is not there, which is a refusal of its own.
+    # A section that needs more than ranks states why it is missing, which counts as a refusal.
     told = {title for title, text in sections.items() if "<p>None: " in text}
     whole = _reported(runs, runs.run) if told else {}
     return found | {title: whole[title] for title in told}
@@ -135,7 +135,7 @@ READERS: dict[Reader, int] = {
     _followed: 2,
     _reported: 1,
 }
-"""How often each is drawn."""
+"""Relative frequency with which each reader is drawn."""
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 
 def refused(read: Callable[[], Any]) -> Any:
-    """What a reader returns; None where it refuses, in two short lines that a person can read."""
+    """What a reader returns; None if it refuses, with a message of at most two short lines."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MclrecWarning)
         try:
@@ -178,7 +178,7 @@ def test_a_damaged_run(attack: Attack, runs: Runs, tmp_path: Path) -> None:
 
 @pytest.mark.attack(share=1)
 def test_a_run_of_another_version(attack: Attack, runs: Runs, tmp_path: Path) -> None:
-    """JSON of ours that says other things than this version writes."""
+    """JSON with a valid checksum and contents that this version would not write is read or refused."""
     names = ("config.json", "metrics.json", "history.jsonl")
     for rng in attack.inputs():
         directory = runs.copy(tmp_path / "run")
@@ -253,7 +253,7 @@ def _written(value: Any) -> str:
 
 
 def _injured(directory: Path, other: Path, rng: np.random.Generator) -> str:
-    """Damage one file of a run; says what was done."""
+    """Damage one file of a run and return a description of the damage."""
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     path = files[rng.integers(len(files))]
     name = str(path.relative_to(directory))
@@ -298,7 +298,7 @@ _VALUES: tuple[Any, ...] = (
 
 
 def _changed(value: Any, rng: np.random.Generator) -> Any:
-    """A JSON value with one key or member less, more or of another type, somewhere within."""
+    """A JSON value with one key or member removed, added or replaced by another type, at any depth."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = list(value)[rng.integers(len(value))]
         if isinstance(value[key], dict | list) and rng.random() < 0.6:

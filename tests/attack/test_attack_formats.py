@@ -1,4 +1,4 @@
-"""Random logs in random formats come to what a plain reader makes of them."""
+"""Random logs in random formats give the same data as a plain reader."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_formats(attack: Attack) -> None:
 
 
 def _compared(number: int, engine: str) -> None:
-    """A few logs in formats that a number says."""
+    """Compare a few logs, drawn from a seed."""
 
     @seed(number)
     @QUICK

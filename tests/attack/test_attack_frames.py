@@ -88,7 +88,7 @@ _KINDS: dict[str, Callable[[pa.Table], Any]] = {
 def _table(rng: np.random.Generator) -> tuple[pa.Table, Columns]:
     count = int(rng.choice([0, 1, 2, 30]))
     names = [_NAMES[place] for place in rng.permutation(len(_NAMES))]
-    # DuckDB itself renames those that differ in case alone.
+    # DuckDB itself renames columns whose names differ only in case.
     names = list({name.lower(): name for name in names}.values())[: rng.integers(3, 7)]
     arrays = [_ids(rng, count), _ids(rng, count), _times(rng, count)]
     arrays += [_times(rng, count) for _ in names[3:]]

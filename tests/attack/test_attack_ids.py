@@ -1,4 +1,4 @@
-"""Ids of every type that Python and its libraries have: a look-up is the inverse of what was loaded, or refused."""
+"""Ids of every Python and library type: a lookup is the inverse of what was loaded, or is refused."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Coin(enum.IntEnum):
     HEADS = 1
 
 
-class Side(str, enum.Enum):  # noqa: UP042 - whose str() is its name, not its value
-    """A text with a name."""
+class Side(str, enum.Enum):  # noqa: UP042 - its str() is its name, not its value
+    """A string with a name."""
 
     LEFT = "1"
 
@@ -122,7 +122,7 @@ KINDS: list[Callable[[int], Any]] = [
 
 
 def a_catalogue(rng: np.random.Generator) -> list[OutsideId]:
-    """Integers, texts or both, each once as text."""
+    """Ids that are integers, strings or both, distinct as text."""
     some = [*rng.choice(EDGES, 4), *rng.integers(-20, 20, 4)]
     ids: list[OutsideId] = [int(value) for value in some]
     if rng.random() < 0.5:
@@ -131,7 +131,7 @@ def a_catalogue(rng: np.random.Generator) -> list[OutsideId]:
 
 
 def an_outside(rng: np.random.Generator, ids: list[OutsideId]) -> Any:
-    """One of the catalogue's ids in another type, or anything."""
+    """One of the catalogue's ids converted to another type, or an arbitrary value."""
     kind = rng.integers(4)
     if kind == 0:
         return STRANGE[rng.integers(len(STRANGE))]
@@ -145,7 +145,7 @@ def an_outside(rng: np.random.Generator, ids: list[OutsideId]) -> Any:
 
 
 def named_by(outside: Any, ids: list[OutsideId]) -> int | None:
-    """What a look-up has to give, written plainly: the place of the same id, 0; None for what is no id."""
+    """Expected result of a lookup: the position of the same id, 0 for an unknown id, None for a value that is not an id."""
     if isinstance(outside, str):
         text = outside.value if isinstance(outside, enum.Enum) else str(outside)
     elif isinstance(outside, int | np.integer) and not isinstance(outside, bool):
@@ -158,7 +158,7 @@ def named_by(outside: Any, ids: list[OutsideId]) -> int | None:
 
 
 def check(refusal: MclrecError) -> None:
-    """A refusal is short."""
+    """Check that a refusal is short."""
     assert len(str(refusal)) <= 300
     assert str(refusal).count("\n") <= 1
 
@@ -195,7 +195,7 @@ def test_what_becomes_a_vocabulary_comes_back(attack: Attack) -> None:
 
 
 def test_json_and_back(attack: Attack) -> None:
-    """An id that the service writes is the id that it is asked for, as a number and as text."""
+    """An id that the service writes is accepted back as the same id, as a number and as text."""
     for rng in attack.inputs():
         ids = [value for value in a_catalogue(rng) if len(str(value)) < 500]
         vocabulary = Vocabulary(ids)
@@ -209,7 +209,7 @@ def test_json_and_back(attack: Attack) -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """A model with users."""
+    """A model with user vectors."""
     folder: Path = tmp_path_factory.mktemp("ids")
     return Model.load(save_run(folder, "bpr"), engine="torch")
 

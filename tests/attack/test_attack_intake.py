@@ -1,4 +1,4 @@
-"""Random logs in random files: the numbers of the record are those of a plain count."""
+"""Random logs in random files: the intake record's numbers match a plain count."""
 
 from __future__ import annotations
 

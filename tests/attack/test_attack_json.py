@@ -1,4 +1,4 @@
-"""JSON that is damaged, deep or huge is read as what Python's own reader makes of it, or refused by name."""
+"""Damaged, deep or huge JSON is read as Python's own parser reads it, or refused with an error that names the file."""
 
 from __future__ import annotations
 

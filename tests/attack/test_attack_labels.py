@@ -1,4 +1,4 @@
-"""Random logs with a column of anything: targets have the label of their row, or the log is refused in a line."""
+"""Random logs with a label column: targets have the label of their row, or the log is refused with a one-line error."""
 
 from __future__ import annotations
 

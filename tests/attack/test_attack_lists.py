@@ -1,4 +1,4 @@
-"""Random and damaged files of recommendations: ranked as a loop ranks them, or refused in a line."""
+"""Random and damaged recommendation files are ranked as a plain loop ranks them, or refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Rows = list[tuple[int, int, float]]
 
 
 def random_rows(rng: np.random.Generator, users: int, items: int) -> Rows:
-    """Rows of known and unknown users and items, some twice, with equal scores among them."""
+    """Rows of known and unknown users and items, with some duplicates and equal scores."""
     count = int(rng.integers(1, 40))
     drawn = zip(
         rng.integers(1, users + 3, count).tolist(),
@@ -56,7 +56,7 @@ def write(path: Path, rows: Rows) -> None:
 
 
 def naive(rows: Rows, targets: Targets, seen: Seen) -> list[int]:
-    """Ranks by a loop over the rows."""
+    """Ranks computed by a loop over the rows."""
     ranks = []
     histories = targets.histories(np.arange(len(targets))).tolist()
     for user, target, history in zip(targets.users.tolist(), targets.items.tolist(), histories, strict=True):

@@ -1,4 +1,4 @@
-"""Random logs in random files, whole and damaged: read right, alike by every engine, or refused by name."""
+"""Random logs in intact and damaged files are read correctly and the same by every engine, or refused by file name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.attack
 
 
 def outcome(made: Made, engine: str) -> Any:
-    """What an engine makes of a log: its sequences with times, or the refusal."""
+    """The sequences and times that an engine reads from a log, or the refusal."""
     options = {"columns": made.columns, "header": made.header, "engine": engine}
     data = read_or_refused(prepare, made.path, min_count=1, **options)
     if isinstance(data, str):
@@ -40,7 +40,7 @@ def test_whole_text(attack: Attack, tmp_path: Path) -> None:
         made = random_file(tmp_path, rng)
         engine = str(rng.choice(["duckdb", "polars", "pandas"]))
         found = outcome(made, engine)
-        # Values of some kinds do not tell; the message names the option then.
+        # Some values do not reveal their role; the message then names the option.
         unclear = isinstance(found, str) and "no column looks like" in found and made.columns is None
         assert unclear or found[0] == sequences(typed(made)), (made, found)
         _clear(tmp_path)
@@ -62,7 +62,7 @@ def test_damaged_text(attack: Attack, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def _alike(plainly: Any, found: Any) -> bool:
-    """What DuckDB reads, the reading in Python may refuse only for what no role has: NaN, say, in another key."""
+    """Whether both agree, or the Python reader refuses invalid JSON that DuckDB accepts (NaN in a key without a role)."""
     return plainly == found or (isinstance(plainly, str) and "line is not JSON" in plainly)
 
 

@@ -1,4 +1,4 @@
-"""Damaged configurations and checkpoints of RecBole are read or refused in a line of ours, and run nothing."""
+"""Damaged RecBole configurations and checkpoints are read, or refused with one of our short errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random logs split into three random files: they hold what the whole log holds, or are refused in a line."""
+"""Random logs split into three files give the same data as the whole log, or are refused with a one-line error."""
 
 from __future__ import annotations
 

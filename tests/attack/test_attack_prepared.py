@@ -1,4 +1,4 @@
-"""Folders of prepared data that are damaged, mixed up or incomplete are refused by name, or are what they were."""
+"""Damaged, mixed-up or incomplete folders of prepared data are refused by name, or load as the original data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Valid, hostile and damaged requests: an answer in JSON and in time, never a 500, and a service that stays as it was.
+"""Valid, hostile and damaged requests get a JSON answer in time and never a 500, and the service stays healthy.
 
-The first test asks the application itself, thousands of times; the second one sends bytes to a process.
+The first test calls the application directly, thousands of times; the second sends bytes to a server process.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ STRANGE = (
 
 @pytest.fixture(scope="module")
 def apps(tmp_path_factory: pytest.TempPathFactory) -> list[Middleware]:
-    """Services of names and of numbers, open and with keys."""
+    """Services with string ids and with integer ids, without and with API keys."""
     folder = tmp_path_factory.mktemp("requests")
     made = []
     for number, (names, keys) in enumerate([(NAMES, None), (WHOLE, None), (NAMES, Keys([KEY]))]):
@@ -117,7 +117,7 @@ async def ask(
     body: bytes,
     rng: np.random.Generator,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Ask as uvicorn does: the body in parts, and sometimes a client that leaves."""
+    """Call the application as uvicorn does: the body in parts, and sometimes a client that disconnects."""
     path, _, query = target.partition("?")
     cuts = [0, *sorted(rng.integers(0, len(body) + 1, rng.integers(0, 4)).tolist()), len(body)]
     parts = [body[start:end] for start, end in pairwise(cuts)]
@@ -161,7 +161,7 @@ async def ask(
 
 
 def request(rng: np.random.Generator) -> tuple[str, str, list[tuple[bytes, bytes]], bytes]:
-    """A request, of which anything may be wrong."""
+    """A random request, any part of which may be wrong."""
     path = PATHS[rng.integers(6) if rng.random() < 0.6 else rng.integers(len(PATHS))]
     posts = path in PATHS[:4] or path == "/model/reload"
     method = (
@@ -191,7 +191,7 @@ def request(rng: np.random.Generator) -> tuple[str, str, list[tuple[bytes, bytes
 
 
 def question(path: str, rng: np.random.Generator) -> object:
-    """A body that fits the path, more or less."""
+    """A random body that roughly fits the path."""
     if path == "/recommend/batch":
         return {"requests": [question("/recommend", rng) for _ in range(rng.integers(0, 5))]}
     body: dict[str, Any] = {"history": listed(rng)}
@@ -286,7 +286,7 @@ def test_bytes_to_a_process(attack: Attack, service: Running) -> None:
 
 
 def stream(rng: np.random.Generator) -> bytes:
-    """One request or several, damaged as a whole."""
+    """Bytes of one to three requests, often damaged as a whole."""
     whole = b""
     for _ in range(rng.integers(1, 4)):
         method, target, headers, body = request(rng)
@@ -309,13 +309,13 @@ def stream(rng: np.random.Generator) -> bytes:
 
 
 def exchange(service: Running, sent: bytes, rng: np.random.Generator) -> bytes:
-    """Send in pieces; what comes back at once."""
+    """Send bytes in pieces and return what is received before a timeout of 0.1 s."""
     received = b""
     with suppress(OSError), socket.create_connection(service.address, timeout=20) as connection:
         for start in range(0, len(sent), step := int(rng.choice([1 << 20, 1000, 200]))):
             connection.sendall(sent[start : start + step])
         if rng.random() < 0.2:
-            return b""  # and leaves
+            return b""  # the client disconnects
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(0.1)
         while part := connection.recv(65_536):
@@ -324,6 +324,6 @@ def exchange(service: Running, sent: bytes, rng: np.random.Generator) -> bytes:
 
 
 def resident(running: Running) -> int:
-    """KiB."""
+    """Resident memory of the process in KiB."""
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))

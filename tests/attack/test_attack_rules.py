@@ -1,4 +1,4 @@
-"""Random rules and tables of items: one kind of error, or a list that keeps to the rules."""
+"""Random rules and item tables are refused with one kind of error, or the allowed items obey the rules."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _short(problem: Exception, path: Path | None) -> None:
 
 
 def _changed(value: Any, rng: np.random.Generator) -> Any:
-    """A value of which some part is something else."""
+    """A copy of a value with one part, at any depth, replaced by an odd value."""
     if isinstance(value, dict) and value and rng.random() < 0.8:
         name = list(value)[rng.integers(len(value))]
         changed = {**value, name: _changed(value[name], rng)}

@@ -1,4 +1,4 @@
-"""Random events with damage to their file: what is read was written, and nothing but one kind of error comes out."""
+"""Random events with a damaged session file: only written items are read, and only one kind of error is raised."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVENTS = 12
 
 
 def test_damaged_session_files(attack: Attack, tmp_path: Path) -> None:
-    """No item is ever read that was not added to that session, however the file is damaged between events."""
+    """Only items that were added to a session are read from it, however the file is damaged between events."""
 
     async def run(rng: np.random.Generator, folder: Path) -> None:
         path = folder / "sessions"
@@ -36,7 +36,7 @@ def test_damaged_session_files(attack: Attack, tmp_path: Path) -> None:
                 if files:
                     one = files[rng.integers(len(files))]
                     if one.name.endswith("-shm") or rng.random() < 0.3:
-                        one.unlink()  # -shm is memory that processes share: cut short, it is theirs that is gone
+                        one.unlink()  # -shm is mapped by the processes: truncating it would cut their memory
                     else:
                         one.write_bytes(damaged(one.read_bytes(), rng))
                     with suppress(OutputError):
@@ -57,7 +57,7 @@ def test_damaged_session_files(attack: Attack, tmp_path: Path) -> None:
 
 
 def test_damaged_rows(attack: Attack, tmp_path: Path) -> None:
-    """Rows of any type and content, in a file that SQLite itself finds whole."""
+    """Rows of any type and content, in a file that is valid for SQLite, are read as added or refused."""
 
     def value(rng: np.random.Generator) -> object:
         return [1, 2.5, "x", b"", b"x" * 9, -(2**63), 1e308][rng.integers(7)]

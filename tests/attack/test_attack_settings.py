@@ -1,4 +1,4 @@
-"""Random settings and arguments are taken or refused in a line of ours; what is taken trains, or says why not."""
+"""Random settings and arguments are accepted or refused in one line; accepted ones train, or the error says why not."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _value(rng: np.random.Generator) -> Any:
 
 
 def _settings(rng: np.random.Generator, name: str) -> dict[Any, Any]:
-    """Some settings of a model with random values, beside small sizes."""
+    """Random values for some settings of a model."""
     keys: list[Any] = sorted(setting_keys(name))
     chosen = rng.choice(len(keys), rng.integers(1, 5), replace=False)
     found = {keys[index]: _value(rng) for index in chosen}
@@ -175,7 +175,7 @@ def test_what_is_taken_trains(attack: Attack, tmp_path: Path) -> None:
 
 
 def _tame(name: str, settings: dict[Any, Any]) -> Recipe:
-    """The recipe of random settings and small sizes; what would only take long has no place here."""
+    """The recipe of random settings and small sizes, without settings that would only take long."""
     given = dict(settings)
     for key, most in {
         "epochs": 1,
@@ -187,7 +187,7 @@ def _tame(name: str, settings: dict[Any, Any]) -> Recipe:
         if type(given.get(key)) is int and given[key] > most:
             del given[key]
     small = {key: value for key, value in _small(name).items() if key not in given}
-    for key in list(small):  # a small size may have no effect with what was drawn
+    for key in list(small):  # a small size may have no effect with the settings that were drawn
         try:
             resolve(name, None, None, {**given, **small})
         except MclrecError as error:
@@ -197,7 +197,7 @@ def _tame(name: str, settings: dict[Any, Any]) -> Recipe:
 
 
 def _changes(recipe: Recipe) -> dict[str, Any]:
-    """The settings that were given, by the names that Python takes."""
+    """The given settings, as keyword arguments of `mclrec.train`."""
     given = {name: getattr(recipe.config, name) for name in recipe.config.model_fields_set}
     in_training = {name: getattr(recipe.training, name) for name in recipe.training.model_fields_set}
     known = setting_keys(recipe.model)

@@ -1,4 +1,4 @@
-"""Signals at random moments: what goes on afterwards ends as if nobody had interrupted it; of two writers one wins."""
+"""Signals at random moments: a resumed command gives the result of an uninterrupted one; of two writers, one wins."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The run that nobody interrupts."""
+    """A run that is not interrupted."""
     out = tmp_path_factory.mktemp("whole") / "run"
     assert ended(begun(training(log, out))) == 0
     return Run(out)
@@ -72,14 +72,14 @@ def training(log: Path, out: Path, *more: str) -> list[str]:
 
 
 def begun(words: Sequence[str]) -> subprocess.Popen[str]:
-    """`mclrec` in a process of its own."""
+    """Start `mclrec` in its own process."""
     return subprocess.Popen(
         [sys.executable, "-m", "mclrec", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 def ended(process: subprocess.Popen[str]) -> int:
-    """Status of a process that was let alone or interrupted, which never shows a traceback."""
+    """Wait for a process, interrupted or not, check that it printed no traceback, and return its exit status."""
     _, told = process.communicate(timeout=SECONDS)
     assert "Traceback" not in told, told
     assert process.returncode in (0, 2, 130) or process.returncode < 0, (process.returncode, told)
@@ -88,7 +88,7 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 def interrupt(words: Sequence[str], rng: np.random.Generator, seconds: float) -> int:
-    """Run a command and send it a signal after a random time; its status."""
+    """Run a command, send it a signal after a random time, and return its exit status."""
     process = begun(words)
     try:
         process.wait(float(rng.uniform(0, seconds)))
@@ -190,7 +190,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
 
 
 def best(folder: Path) -> list[object]:
-    """Validation metrics of the trials of a search, and its best recipe without where it comes from."""
+    """Validation metrics of the trials of a search, and its best recipe without the `source` line."""
     runs = [Run(path) for path in sorted((folder / "trials").iterdir())]
     recipe = (folder / "best.toml").read_text().splitlines()
     return [
@@ -200,7 +200,7 @@ def best(folder: Path) -> list[object]:
 
 
 def essence(run: Run) -> list[object]:
-    """All of a run that does not say how long it took or where it is."""
+    """Everything in a run that does not depend on its duration or location."""
     record = run.record
     tensors = load_tensors(run.directory / "model.safetensors")[0]
     return [

@@ -1,4 +1,4 @@
-"""Attack: an earlier model on any newer data, whose ids are known, new, or in another order."""
+"""An earlier model on random newer data, whose ids are known, new, or in another order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session that records its children instead of running them."""
+"""Fixtures: a small benchmark session, and a record of its children instead of running them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def session(tmp_path: Path) -> Session:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
-    """The children that would have run; each returns an empty document, or the one in `answers`."""
+    """The children that would have run; each returns a document without a device."""
     children: list[Child] = []
 
     def run(child: Child, **_: Any) -> Measurement:

@@ -1,4 +1,4 @@
-"""Ratios to the fastest peer, and the lines of README.md that are made of them."""
+"""Ratios to the fastest peer, and the README.md lines generated from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_fastest_peer_is_found_and_not_named() -> None:
         "RecBole b": Spread((2.0,), "users/s"),
         "ours": Spread((9.0,), "users/s"),
     }
-    assert fastest(speeds, "ours") == "RecBole a"  # more a second is faster
+    assert fastest(speeds, "ours") == "RecBole a"  # more users per second is faster
     assert [side for side in SIDES if not is_peer(side)] == ["SASRec, fp32", "SASRec, bf16"]
 
 
@@ -51,7 +51,7 @@ def test_a_finding_states_its_rounds() -> None:
         "at least 3x",
         "yes",
     )
-    del made["rounds"]  # as in files of before
+    del made["rounds"]  # as in older files
     assert finding_cells(made)[3] == "4x"
 
 

@@ -1,4 +1,4 @@
-"""The comparison on logs: its plan, its files, the ranking of peers' lists, and the pages that are made of it."""
+"""The comparison on logs: its plan, its files, the ranking of peers' lists, and the generated pages."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_log_is_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 class _Laboratory(Laboratory):
-    """Answers without training."""
+    """A laboratory that returns fixed results without training."""
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         if cell.system == "recbole":
@@ -103,13 +103,13 @@ def test_a_campaign_goes_on_where_it_was(
     assert again.measured == wanted[:2]
     other = _CountingLaboratory(replace(session, threads=2), Limits())
     measure_cells(wanted[:2], other, folder)
-    assert other.measured == wanted[:2]  # what was asked is another thing now
+    assert other.measured == wanted[:2]  # the question has changed
 
     other.measured.clear()
     monkeypatch.setattr(_Laboratory, "_other_setting", lambda *_: "dropout = 0.5, now 0.3")
     fresh = _CountingLaboratory(replace(session, threads=2), Limits())
     measure_cells(wanted[:2], fresh, folder)
-    assert fresh.measured == wanted[:1]  # the same command trains by another recipe; a peer knows of none
+    assert fresh.measured == wanted[:1]  # the same command now trains with another recipe; peers have no recipes
 
 
 def test_a_result_is_by_the_settings_that_its_command_comes_to(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_peers_get_the_prepared_rows(
     rows_child, peer, ranking = children
     assert rows_child.request["columns"] == {"item": "product_type"}
     assert peer.request["inter"] == ranking.request["inter"] == rows_child.request["path"]
-    # RecBole has data sets of its own called ml-100k and lastfm, and would read those.
+    # RecBole has its own data sets called ml-100k and lastfm, and would read those instead.
     assert Path(peer.request["inter"]).stem == "complete-journey-rows"
     assert peer.request.get("box_seconds") == (120 if system == "recbole" else None)
     assert answer["seconds"] == 1.0
@@ -206,7 +206,7 @@ def test_rows_and_histories_are_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_lists_rank_as_scores_do(seed: int) -> None:
-    """The rank in a list is 1 + the other candidates that do not score below the target, whatever is tied."""
+    """The rank in a list is 1 + the number of other candidates that score at least as high as the target."""
     rng = np.random.default_rng(seed)
     data = tiny_data(users=12, seed=seed)
     histories = Histories(data.items.astype(np.int64), data.offsets)

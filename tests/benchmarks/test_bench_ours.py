@@ -1,4 +1,4 @@
-"""Our measurements, called in this process and on little data."""
+"""Our measurements, called in this process on small data."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_training_times_every_batch_and_reports_its_work() -> None:
             "warmup": 2,
         }
     )
-    # 160 prefixes are three batches: six of them go through two epochs and the validation between them.
+    # 160 prefixes make three batches, so six batches span two epochs and the validation between them.
     assert document["batches_per_epoch"] == 3
     assert len(document["batch_seconds"]) == 4
     assert min(document["batch_seconds"]) > 0
@@ -160,4 +160,4 @@ def test_training_and_evaluation_are_measured_on_a_device() -> None:
         device.waits.clear()
         evaluated = evaluation.measure({**request, "data": data, "cuts": [5], "passes": 2})
         assert len(evaluated["pass_seconds"]) == 2
-        assert device.waits  # it was there
+        assert device.waits  # the evaluation ran on the device

@@ -1,4 +1,4 @@
-"""Children, the order in which they take turns, the peers' pins, the command line."""
+"""Child processes, the order in which they take turns, the peers' pinned versions, and the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_child_answers(tmp_path: Path) -> None:
 
 
 def test_the_parent_is_so_small_that_memory_is_that_of_the_child(tmp_path: Path) -> None:
-    """Peak memory of a child counts from the parent's: this process is too large to see it."""
+    """A child's peak memory starts at its parent's, and this process is too large, so the parent is a subprocess."""
     program = f"""
 import sys
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_peers_are_pinned_and_share_our_torch(path: Path) -> None:
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9_.-]+==[a-z0-9.]+", line)] == []
     torch = [line for line in lines if line.startswith("torch==")]
-    assert len(torch) == (path.stem != "replay-metrics")  # its metrics need none
+    assert len(torch) == (path.stem != "replay-metrics")  # RePlay's metrics do not need torch
     assert set(torch) <= set((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
     assert any(line.startswith(f"{path.stem.replace('-metrics', '-rec')}==") for line in lines)
 
@@ -163,4 +163,4 @@ def test_what_mclrec_needs_beside_a_peer_is_pinned_as_everywhere() -> None:
     lines = (ROOT / "benchmarks" / "with-mclrec.txt").read_text(encoding="utf-8").splitlines()
     pinned = [line for line in lines if not line.startswith("#")]
     others = set(pinned) - set((ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
-    assert [line.partition("==")[0] for line in others] == ["pyarrow"]  # the newest wants NumPy 2
+    assert [line.partition("==")[0] for line in others] == ["pyarrow"]  # the newest version requires NumPy 2

@@ -1,4 +1,4 @@
-"""Results as files, and the page that is made from them."""
+"""Result files, and the page generated from them."""
 
 from __future__ import annotations
 

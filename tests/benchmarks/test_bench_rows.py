@@ -1,4 +1,4 @@
-"""Rows on children that are not run: what they ask for, and what they make of the answers."""
+"""Benchmark rows with mocked child processes: their requests, and the outcomes that they make of the answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _seconds(child: Child) -> float:
-    """Of a batch: Transformers4Rec is the fastest peer in fp32, RecTools' flat network in bf16 the fastest of all."""
+    """Seconds per batch: Transformers4Rec is the fastest peer in fp32, RecTools' flat network the fastest in bf16."""
     request = child.request
     if child.module.startswith("benchmarks.ours"):
         return 1.0 if request["settings"]["precision"] == "fp32" else 0.5
@@ -71,7 +71,7 @@ def test_sequences_are_compared_with_the_fastest_peer(
     assert [finding.value for finding in outcome.findings[:2]] == [3.0, 4.0]
     assert (
         len(others) == 6
-    )  # the other peers in the precision of ours, and for bf16 the one that has a target
+    )  # the other peers in our precision, and for bf16 the one with a target
 
 
 def test_prefixes_are_compared_with_the_fastest_peer_and_recbole(
@@ -145,7 +145,7 @@ def test_threads_on_a_free_and_on_a_busy_machine(
     def run(child: Child, **_: Any) -> Measurement:
         assert child.environment["KMP_BLOCKTIME"] in {"0", "1"}
         assert child.environment["OMP_NUM_THREADS"] == "2"
-        slow = 3.0 if loads[-1] else 0.5  # of two threads
+        slow = 3.0 if loads[-1] else 0.5  # seconds per step with two threads
         document = {"step_seconds": {"1": [1.0, 1.1, 0.9], "2": [slow] * 3}, "chosen": [2, 2, 1]}
         return Measurement(document, 1.0, 1.0, 1)
 

@@ -1,4 +1,4 @@
-"""Children that take turns, the cores that they have, and processes that keep cores busy."""
+"""Child processes that take turns, the cores they may use, and processes that keep cores busy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _child(path: Path, name: str, **more: Any) -> Child:
 def test_sides_take_turns_pass_by_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "MALLOC_X_", "1"
-    )  # how a user tunes an allocator would meet one side more than the other
+    )  # a user's allocator tuning could affect one side more than the other
     notes = tmp_path / "notes"
     place = Place(1, tmp_path, first_cores(1))
     found = run_in_turns({"A": _child(notes, "a"), "B": _child(notes, "b")}, 3, place)

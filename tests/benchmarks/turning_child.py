@@ -1,4 +1,4 @@
-"""A child that takes turns and notes them in a file. Request: ``path``, ``name``, ``fails`` (pass), and turns."""
+"""A child that takes turns and logs them to a file. Request: ``path``, ``name``, ``fails`` (a pass), and turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One process of some: our loss over sharded classes, and torch's ``loss_parallel`` on a DTensor of the same scores."""
+"""Compare our loss over sharded classes with torch's ``loss_parallel`` on a DTensor of the same scores, in one process
+of a group."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ CLASSES, WIDTH, ROWS = 11, 3, 7
 
 
 def main(processes: Processes) -> None:
-    """Fail unless both come to the same loss and gradients."""
+    """Fail unless both give the same loss and gradients."""
     generator = torch.Generator().manual_seed(0)
     queries, weight = (
         torch.randn(n, WIDTH, dtype=torch.float64, generator=generator) for n in (ROWS, CLASSES)
@@ -53,6 +54,6 @@ def main(processes: Processes) -> None:
 if __name__ == "__main__":
     with process_group(torch.device("cpu")) as group:
         main(group)
-    # The mesh keeps the group alive, whose threads would run into the end of the interpreter now and then:
-    # "terminate called without an active exception". A failure has left by its exception above.
+    # The mesh keeps the group alive, and its threads occasionally outlive the interpreter:
+    # "terminate called without an active exception". A failure has already raised above.
     os._exit(0)

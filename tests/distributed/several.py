@@ -1,4 +1,4 @@
-"""One process of several that train the same cases, and what a case comes to. Request: a JSON file, see `main`."""
+"""Train cases in one of several processes and write their outcomes. Request: a JSON file, see `main`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Case = tuple[str, dict[str, Any]]
 Outcome = dict[str, Any]
 
 _BUILDING = Lock()
-"""First weights come from torch's one generator, and processes may be threads."""
+"""Held while building a model: initial weights come from torch's global generator, and processes may be threads."""
 
 
 class _Losses(Recorder):
-    """The running means of each step."""
+    """Records the running means of the losses at each step."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__(model)
@@ -47,13 +47,13 @@ class _Losses(Recorder):
 def outcome(
     case: Case, steps: int, directory: Path, processes: Processes = SINGLE_PROCESS, *, shard: bool = False
 ) -> Outcome:
-    """Train in double precision without dropout; losses, validation, test ranks and weights.
+    """Train in double precision without dropout, and return losses, validation, test ranks and weights.
 
     Args:
         case: model and settings.
-        steps: at least.
-        directory: of the run.
-        processes: that train.
+        steps: least number of steps.
+        directory: directory of the run.
+        processes: the group that trains.
         shard: whether the item table, of 39 rows, is sharded.
     """
     name, settings = case
@@ -85,7 +85,10 @@ def _whole(model: Recommender) -> dict[str, Tensor]:
 
 
 def _sizes(name: str, data: SequenceData, settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """So many steps at least, of odd batches; the last has one row or two, which leaves other processes without."""
+    """Settings for at least `steps` steps with an odd batch size whose last batch is as small as possible.
+
+    Some processes then have no rows in that batch.
+    """
     probe = real_trainer(name, data, Path(), **settings)
     examples = len(probe.model.phases()[-1].examples(probe.split.training))
     size = min(range(13, 4, -2), key=lambda size: (examples - 1) % size)
@@ -93,7 +96,7 @@ def _sizes(name: str, data: SequenceData, settings: dict[str, Any], steps: int) 
 
 
 def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.Popen[str]]:
-    """``python *words`` as ``count`` processes of one group."""
+    """Start ``python *words`` as ``count`` processes of one group."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -113,7 +116,7 @@ def start(words: Sequence[str], count: int, **streams: Any) -> list[subprocess.P
 def outcomes(
     cases: Mapping[str, Case], steps: int, count: int, folder: Path, *, shard: bool = False
 ) -> dict[str, list[Outcome]]:
-    """What each case comes to in each of ``count`` processes; see `outcome`."""
+    """The outcome of each case in each of ``count`` processes; see `outcome`."""
     (folder / "request.json").write_text(json.dumps({"cases": cases, "steps": steps, "shard": shard}))
     processes = start(["-m", "tests.distributed.several", str(folder)], count, stderr=subprocess.PIPE)
     told = [process.communicate()[1] for process in processes]

@@ -21,7 +21,7 @@ group._BEAT = 0
 group._Watch(ProcessGroup())
 time.sleep(0.1)
 """
-"""Ends without a word to the watch, which asks the store all the time."""
+"""Exits without stopping the watch, which polls the store continuously."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Where processes hold the tensors of a model."""
+"""How the tensors of a model are laid out over processes."""
 
 from __future__ import annotations
 

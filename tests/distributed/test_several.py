@@ -1,4 +1,4 @@
-"""Several processes with a part of each batch come to what one comes to with all of it."""
+"""Several processes, each with a part of every batch, give the results of one process with whole batches."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SHARDED: list[Case] = [
 OTHERS: list[Case] = [case for case in CASES if not registry.entry(case[0]).only_counts]
 
 _SHARE = {2: 1, 3: 3}
-"""By processes, of how many cases one is tried: more processes than cores mostly wait for each other."""
+"""Stride over the cases per number of processes: more processes than cores mostly wait for each other."""
 
 SHARDABLE = SHARDED + [case for case in OTHERS if registry.model_class(case[0]).supports_sharding]
 
@@ -69,7 +69,7 @@ def compare_all(name: str, found: list[Outcome], alone: Outcome, steps: int) -> 
     assert len(alone["losses"]) >= steps, name
     for process in found:
         compare(name, process, alone)
-        # What they came to is the same number, not only nearly.
+        # Weights are exactly equal on all processes, not just close.
         assert process["weights"] == found[0]["weights"], name
 
 
@@ -88,7 +88,7 @@ def compare(name: str, several: Outcome, alone: Outcome) -> None:
     [(2, SHARDED[0]), (3, SHARDED[1]), (2, SHARDED[2]), (4, SHARDED[3]), (2, SHARDED[4]), (3, SHARDED[-1])],
 )
 def test_items_may_be_sharded(count: int, case: Case, tmp_path: Path) -> None:
-    """By threads in the place of processes: no gradient of the table is added up, none is missing."""
+    """Uses threads in place of processes: no gradient of the table is summed over processes, and none is missing."""
     found = together(
         members(count), lambda member: outcome(case, 8, tmp_path / "several", member, shard=True)
     )
@@ -116,7 +116,7 @@ def test_however_many_shard_the_items(cases: list[Case], count: int, tmp_path: P
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_streams_of_dropout(count: int, tmp_path: Path) -> None:
-    """What is drawn for a whole batch is the same in all processes, and no process drops units by the same numbers."""
+    """Draws for a whole batch are equal in all processes, and every process has its own stream for dropped units."""
 
     def draws(processes: Processes) -> list[list[float]]:
         trainer = real_trainer("lma4rec", tiny_data(), tmp_path, processes=processes, dropout=0.5)
@@ -139,8 +139,8 @@ def test_streams_of_dropout(count: int, tmp_path: Path) -> None:
     for_batch = [(found[0], found[2]) for found in everyone]
     assert for_batch == for_batch[:1] * count
     drawn = {tuple(numbers) for found in everyone for numbers in found}
-    assert len(drawn) == 2 * (1 + count)  # two updates, in which the batch and each process have a stream
+    assert len(drawn) == 2 * (1 + count)  # two updates, each with one stream for the batch and one per process
     alone = generator(1, Stream.DROPOUT, 0, 1, 5, 0)
     assert everyone[0][0] == alone.random(4).tolist()
     if count == 1:
-        assert everyone[0][1] == alone.random(4).tolist()  # one after the other from one stream
+        assert everyone[0][1] == alone.random(4).tolist()  # both draw from the same stream

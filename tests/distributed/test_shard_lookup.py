@@ -1,4 +1,4 @@
-"""Rows that processes shard: whose they are, and how any process looks them up."""
+"""Rows sharded over processes: which process owns which row, and lookup from any process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mclrec.distributed.shards import Shard, lookup, mean_of_items
 
 IDS = [torch.tensor([[3, 0, 3], [21, 7, 1]]), torch.tensor([7, 7, 20]), torch.empty(0, dtype=torch.int64)]
-"""What each of three processes wants of 22 rows."""
+"""Ids that each of three processes looks up among 22 rows."""
 
 
 def shards(size: int, num_items: int = 20) -> list[Shard]:
@@ -33,7 +33,7 @@ def test_every_row_is_one_process_s_own(size: int, rows: int) -> None:
 
 
 @pytest.mark.parametrize("frozen", [None, 0])
-@pytest.mark.parametrize("computed", [False, True])  # as those are that scores by cosines look up
+@pytest.mark.parametrize("computed", [False, True])  # cosine scores look up computed rows
 def test_rows_are_found_and_their_gradients_go_back(frozen: int | None, computed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     whole = torch.randn(22, 4, dtype=torch.float64, generator=generator).requires_grad_()
@@ -47,7 +47,7 @@ def test_rows_are_found_and_their_gradients_go_back(frozen: int | None, computed
         shard, rank = Shard(22, member), member.rank
         own = whole.detach()[shard.first :][: shard.count(22)].clone().requires_grad_()
         found = lookup(own * 1 if computed else own, IDS[rank], shard, frozen)
-        ((found * factors[rank]).sum() + (own * own).sum()).backward()  # and something else that uses it
+        ((found * factors[rank]).sum() + (own * own).sum()).backward()  # the weight has another use too
         assert own.grad is not None
         return found.detach(), own.grad
 
@@ -59,7 +59,7 @@ def test_rows_are_found_and_their_gradients_go_back(frozen: int | None, computed
 
 
 def test_numbers_are_looked_up_like_rows() -> None:
-    whole = torch.arange(21.0)  # the mask has no bias
+    whole = torch.arange(21.0)  # the mask id has no bias
 
     def work(member: Member) -> Tensor:
         shard = Shard(22, member)

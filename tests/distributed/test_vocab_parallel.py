@@ -1,4 +1,4 @@
-"""Vocab-parallel cross-entropy against the same in one place."""
+"""Vocab-parallel cross-entropy against cross-entropy in a single process."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mclrec.losses.softmax import chunked_linear_cross_entropy
 CLASSES, WIDTH = 11, 3
 TARGETS = torch.tensor([0, 10, 3, 3, 7, 1, 0])
 QUERIES = [(0, 4), (4, 4), (4, 7)]
-"""Which of seven queries each of three processes has: the second one none."""
+"""Range of the seven queries on each of three processes; the second has none."""
 ROWS = [(0, 4), (4, 8), (8, 12)]
-"""Which of twelve rows, of which the last is no class."""
+"""Range of the twelve rows on each process; the last row is not a class."""
 
 
 def inputs(with_bias: bool, scale: float = 1.0) -> list[Tensor]:
@@ -33,7 +33,7 @@ def inputs(with_bias: bool, scale: float = 1.0) -> list[Tensor]:
 def by_parts(
     whole: list[Tensor], chunk: int | None, factor: float = 1.0, additions: Additions | None = None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The loss of all processes, and gradients put together, that of the additions last."""
+    """The loss summed over processes, and the concatenated gradients, with that of the additions last."""
 
     def work(member: Member) -> tuple[Tensor, ...]:
         (start, stop), (first, last) = QUERIES[member.rank], ROWS[member.rank]

@@ -1,4 +1,4 @@
-"""What of the pages' code does not run as it is printed: the entries of ``exceptions.toml``, each with its reason."""
+"""Code on the pages that does not run as printed: the entries of ``exceptions.toml``, each with its reason."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Exceptional", "exceptional_block", "exceptions", "lines_of", "normal
 
 @dataclass(frozen=True, slots=True)
 class Exceptional:
-    """A block or a line of a page that is not run as it is printed.
+    """A block or a line of a page that is not run as printed.
 
     Attributes:
-        page: its path in the repository.
-        reason: why, and where it is tested instead.
-        block: first line of the block, if it is a whole one.
+        page: path of the page in the repository.
+        reason: why it is not run, and where it is tested instead.
+        block: first line of the block, if the entry is for a whole block.
         line: a line of a shell block, without its comment and with single blanks.
-        instead: what is run in the place of the line; nothing if empty.
+        instead: command that is run in place of the line; nothing is run if empty.
     """
 
     page: str
@@ -50,12 +50,12 @@ def exceptional_block(block: Block) -> Exceptional | None:
 
 
 def normal(line: str) -> str:
-    """A line of a shell without its comment, and with single blanks."""
+    """A shell line without its comment and with single blanks."""
     return " ".join(re.sub(r"(^|\s)#\s.*$", "", line).split())
 
 
 def lines_of(block: Block) -> Iterator[str]:
-    """The logical lines of a shell block; of a console block those after a ``$``."""
+    """The logical lines of a shell block; in a console block, only those after a ``$``."""
     text = re.sub(r"(\s#\s[^\n]*)?\\\n", " ", block.text)
     for line in text.splitlines():
         if block.language != "console":
@@ -65,16 +65,16 @@ def lines_of(block: Block) -> Iterator[str]:
 
 
 def script(block: Block, shortened: bool = True) -> str:
-    """What bash runs for a block: its lines, those of ``exceptions.toml`` exchanged, and trainings of one epoch."""
+    """Bash script for a block: its lines, with those in ``exceptions.toml`` replaced, and trainings cut to one epoch."""
     replaced = {one.line: one.instead for one in exceptions() if one.line and one.page == block.page}
     lines = [replaced.get(normal(line), line) for line in lines_of(block)]
     return "\n".join(map(_shortened, lines) if shortened else lines)
 
 
 def _shortened(line: str) -> str:
-    """The line with one epoch in place of as many as it takes, and no earlier run in its way.
+    """The line with training cut to one epoch, preceded by the removal of an earlier run.
 
-    A final model has the epochs of its measured run.
+    A final model takes its number of epochs from its measured run, so its line is not changed.
     """
     if found := re.match(r"mclrec train .* --out (\S+)", line):
         line = f"rm -rf {found[1]}; {line}"

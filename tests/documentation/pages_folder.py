@@ -1,4 +1,4 @@
-"""The folder in which the pages' code runs: a small real log, parts, lists and runs, by the names of pages."""
+"""The folder in which the pages' code runs: a small real log, split files, lists and runs, named as on the pages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["prelude", "prepare"]
 BUNDLED = Path(mclrec.__file__).parent / "data" / "bundled" / "complete-journey.parquet"
 HOUSEHOLDS, ITEMS, LONGEST = 90, 60, 16
 ITEM_NAMES = ["11", "42", "7", "A17", "B2", "C3", "C4", "sku-17", "sku-4"]
-"""What pages call items; the most popular product types have these names here."""
+"""Item names on the pages; the most popular product types are renamed to these."""
 RECBOLE_ITEMS = [50, 181, 172, *range(1000, 1000 + ITEMS - 3)]
-"""Ids of the same in a file that stands for MovieLens, where they are integers."""
+"""Ids of the same items in a file that stands in for MovieLens, where ids are integers."""
 DAY = 86_400
 LAST = pd.Timestamp("2026-07-31").value // 10**9
 RUNS = {"mine": "sasrec", "shop": "sasrec", "markov": "markov"} | {
@@ -26,11 +26,11 @@ RUNS = {"mine": "sasrec", "shop": "sasrec", "markov": "markov"} | {
     for seed in (1, 2)
     for model, name in {"sasrec": "sasrec", "gru": "gru4rec"}.items()
 }
-"""Runs that pages speak of, and their models."""
+"""Runs that the pages mention, and their models."""
 
 
 def purchases() -> pd.DataFrame:
-    """The first households of the bundled log and their usual product types, with the columns that pages name."""
+    """The first households of the bundled log and the most popular product types, with the columns named on the pages."""
     rows = pd.read_parquet(BUNDLED).rename(columns={"household_id": "user", "product_type": "item"})
     rows = rows[rows["user"].isin(np.sort(rows["user"].unique())[:HOUSEHOLDS])]
     popular = rows["item"].value_counts(sort=True).sort_index().sort_values(ascending=False, kind="stable")
@@ -58,7 +58,7 @@ def purchases() -> pd.DataFrame:
 
 
 def prepare(folder: Path) -> None:
-    """Fill the folder."""
+    """Fill the folder with all files and runs."""
     rows = purchases()
     earlier = rows[rows["time"] < LAST - 20 * DAY]
     for name, table in {"log": earlier, "events": rows, "newer": rows, "today": rows}.items():
@@ -77,7 +77,7 @@ def prepare(folder: Path) -> None:
 
 
 def _put_recbole(path: Path, rows: pd.DataFrame) -> None:
-    """A file of RecBole's whose ids are integers, with the items of README's history."""
+    """Write a RecBole file with integer ids that contains the items of the README's history."""
     item = rows["item"].map(dict(zip(rows["item"].value_counts().index, RECBOLE_ITEMS, strict=True)))
     renamed = {
         "user_id:token": rows["user"].str[1:],
@@ -89,14 +89,14 @@ def _put_recbole(path: Path, rows: pd.DataFrame) -> None:
 
 
 def _put_parts(folder: Path, rows: pd.DataFrame) -> None:
-    """A split that was made before: each user's last row, the one before it, and the rest."""
+    """Write a ready-made split: each user's last row, the one before it, and the rest."""
     place = rows.groupby("user").cumcount(ascending=False)
     for name, part in {"test": rows[place == 0], "valid": rows[place == 1], "train": rows[place > 1]}.items():
         part.to_csv(folder / f"{name}.csv", index=False)
 
 
 def _put_lists(folder: Path, rows: pd.DataFrame) -> None:
-    """Lists of another system, what is in stock and what is sold out, categories and titles."""
+    """Write another system's lists, items in stock and sold out, categories and titles."""
     items = sorted(rows["item"].unique())
     users = sorted(rows["user"].unique())
     lists = [(user, item, rank) for user in users for rank, item in enumerate(items[:10], start=1)]
@@ -115,7 +115,7 @@ def _put_lists(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def prelude(folder: Path) -> dict[str, Any]:
-    """The names that blocks of Python use and their pages only speak of."""
+    """Names that Python blocks use and their pages only mention."""
     in_stock = (folder / "in-stock.txt").read_text(encoding="utf-8").split("\n")[:-1]
     theirs = np.random.default_rng(0).random((3, 50))
     frames = {f"{part}_frame": pd.read_csv(folder / f"{part}.csv") for part in ("train", "valid", "test")}

@@ -1,4 +1,4 @@
-"""Every block of the pages is run or has a reason, and every reason fits a block."""
+"""Every block on the pages is run or has a reason not to be, and every such entry matches a block or a line."""
 
 from __future__ import annotations
 

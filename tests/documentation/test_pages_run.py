@@ -1,4 +1,4 @@
-"""The code of each page runs, block by block, in a folder that has what pages speak of; ``make test-docs``."""
+"""The code of each page runs, block by block, in a folder that has the files the pages mention; ``make test-docs``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ lists = [(user, item, rank) for user in users for rank, item in enumerate(items,
 pd.DataFrame(lists, columns=["user", "item", "rank"]).to_csv("lists.csv", index=False)
 """
 PROGRAMS = {
-    # Of the machine's own: nothing is reloaded here.
+    # Stands in for the machine's own systemctl: nothing is reloaded here.
     "systemctl": "#!/bin/sh\n",
-    # A service that was started behind an `&` is asked once it listens.
+    # Waits until a service that was started with `&` listens.
     "await": """#!/bin/sh
 for _ in $(seq 200); do grep -q 'http://' service.log && exit; sleep .2; done
 cat service.log; exit 1
@@ -43,12 +43,12 @@ BEFORE = """set -euo pipefail
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 curl() { command curl --fail-with-body "$@"; }
 """
-"""The first command that fails ends a block, a refusal of the service too; services that it leaves are ended."""
+"""Shell preamble: the first failing command or HTTP error ends a block, and services still running are stopped."""
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that every page begins with; not to be changed."""
+    """The folder that every page starts from; not to be changed."""
     folder = tmp_path_factory.mktemp("pages") / "folder"
     folder.mkdir()
     prepare(folder)
@@ -62,7 +62,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the prepared folder as the current one."""
+    """A copy of the prepared folder, as the current directory."""
     copy = tmp_path / "folder"
     shutil.copytree(prepared, copy, symlinks=True)
     monkeypatch.chdir(copy)
@@ -72,10 +72,10 @@ def here(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 class Shell:
-    """Runs shell blocks with the programs of this environment, and on a port that is free.
+    """Runs shell blocks with the programs of this environment and on a free port.
 
     Args:
-        folder: current folder of the commands.
+        folder: working directory of the commands.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,10 +87,10 @@ class Shell:
         self.variables = {**os.environ, "PATH": path, "PYTHONPATH": f"{ROOT / 'src'}", "COLUMNS": "110"}
 
     def run(self, block: Block) -> str:
-        """What a block says, on both streams; services that it leaves are ended.
+        """Run a block and return its output on both streams; services still running are stopped.
 
         Raises:
-            AssertionError: a command of it failed.
+            AssertionError: a command of the block failed.
         """
         text = script(block).replace("8000", self.port)
         whole = f"{BEFORE}{text}\n"
@@ -109,7 +109,7 @@ class Shell:
 
 
 def run_python(block: Block, names: dict[str, Any]) -> None:
-    """Run a block of Python; the names that it makes are there for the page's next one."""
+    """Run a Python block; the names that it defines are available to the page's next block."""
     exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)
 
 
@@ -136,5 +136,5 @@ def test_the_nightly_page_shows_what_an_update_says(here: Path) -> None:
 
 
 def _form(line: str) -> str:
-    """A line without its numbers and its spacing."""
+    """A line with numbers replaced by `#` and spacing normalised."""
     return " ".join(re.sub(r"(≤ )?[-+]?\d[\d.,]*%?", "#", line).split())

@@ -1,4 +1,4 @@
-"""What a migration page shows fits what is printed on any processor, and nothing else."""
+"""Output shown on a migration page matches output printed on any processor, and no other output."""
 
 from __future__ import annotations
 

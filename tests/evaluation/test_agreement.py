@@ -1,4 +1,4 @@
-"""Whether measurements order systems alike."""
+"""Agreement of measurements on the order of systems: Kendall's tau and discordant pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, ma
 
 @given(pairs)
 def test_tau_by_the_sizes_of_ties(values: list[tuple[int, int]]) -> None:
-    """(C - D) / root of (n0 - n1) (n0 - n2), with n1 and n2 the pairs within groups of ties."""
+    """Tau-b is (C - D) / sqrt((n0 - n1) (n0 - n2)), with n1 and n2 the numbers of pairs within groups of ties."""
     one, other = ([float(pair[place]) for pair in values] for place in (0, 1))
     size = len(values)
     products = [(one[a] - one[b]) * (other[a] - other[b]) for a in range(size) for b in range(a)]

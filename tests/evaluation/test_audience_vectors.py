@@ -1,4 +1,4 @@
-"""Audience vectors: their cosines are those of sets of users, always the same."""
+"""Audience vectors: their cosines approximate those of the items' sets of users, and they are deterministic."""
 
 from __future__ import annotations
 

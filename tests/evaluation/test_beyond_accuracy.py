@@ -1,4 +1,4 @@
-"""Metrics beyond accuracy: each beside a naive loop written from its definition, with bounds and invariances."""
+"""Metrics beyond accuracy: each against a naive loop written from its definition, with bounds and invariances."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mclrec.evaluation.beyond_accuracy import (
 
 
 class Case:
-    """Random lists with some empty places at their ends, histories, counts, vectors and categories."""
+    """Random lists, some with empty places at the end, with histories, counts, vectors and categories."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ class Case:
         self.hits = rng.random(M) < 0.5
 
     def values(self, rows: Any = slice(None)) -> list[float]:
-        """All metrics of some of the users, in an order of theirs."""
+        """All metrics of the given users, in the given order."""
         lists, targets, hits = self.lists[rows], self.targets[rows], self.hits[rows]
         histories = self.histories.take(np.arange(self.users)[rows])
         return [
@@ -85,7 +85,7 @@ def test_coverage_and_gini_as_loops(case: Case) -> None:
     counts: Counter[int] = Counter(item for row in case.lists.tolist() for item in row if item)
     same(coverage(case.lists, case.num_items), len(counts) / case.num_items)
     exposure = [counts[item] for item in range(1, case.num_items + 1)]
-    differences = sum(abs(a - b) for a in exposure for b in exposure)  # the definition by mean differences
+    differences = sum(abs(a - b) for a in exposure for b in exposure)  # definition as the mean absolute difference
     same(gini(case.lists, case.num_items), differences / (2 * case.num_items * sum(exposure)))
 
 

@@ -1,4 +1,4 @@
-"""Families of comparisons: Holm's correction from its definition, and what is said in words."""
+"""Families of comparisons: Holm's correction against its definition, and the wording of claims."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from mclrec.randomness import Stream, generator
 
 
 def naive_holm(values: Sequence[float]) -> list[float]:
-    """The largest (m - j + 1) p_(j) of all p_(j) that are no larger, at most 1 (Holm 1979)."""
+    """For each p, the largest (m - j + 1) p_(j) over all p_(j) <= p, at most 1 (Holm 1979)."""
     steps = sorted(values)
     return [
         max(min(1.0, (len(steps) - j) * steps[j]) for j in range(len(steps)) if steps[j] <= value)
@@ -57,7 +57,7 @@ def test_a_family_is_corrected_together() -> None:
         assert one.detectable == detectable_difference(rows, values["base"], 0.05 / 4)
     assert [one.sure for one in found] == [False, True, True, False]
     alone = compare_with_baseline({name: values[name] for name in ("base", "better")}, "HR@10")
-    assert alone[0].effect == found[1].effect  # who else is compared does not change the effect
+    assert alone[0].effect == found[1].effect  # the effect does not depend on the other systems compared
 
 
 def test_claims_of_a_family() -> None:

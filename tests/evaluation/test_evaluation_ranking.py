@@ -40,7 +40,7 @@ def sequence_data(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData
 
 
 class Scripted(Recommender):
-    """Scores by a fixed table, one row a user; remembers the histories that it saw."""
+    """Returns scores from a fixed table, one row per user, and records the histories that it was given."""
 
     max_length = 3
     config_type = ModelConfig
@@ -67,7 +67,7 @@ class Scripted(Recommender):
 
 
 def naive_rank(scores: list[float], target: int, history: list[int], seen: Seen) -> int:
-    """Place of the target in a list that puts it after everything that is not certainly below it."""
+    """Rank of the target behind every candidate that is not certainly below it."""
     if (seen == "drop" and target in history) or not scores[target] > -np.inf:
         return MISS  # no list holds it
     rank = 1
@@ -103,11 +103,11 @@ def test_ranks_equal_naive_loop(case: tuple[Targets, Tensor], seen: Seen, batch_
     assert ranks.dtype == np.int64
     assert ranks.tolist() == expected
     assert model.seen == {user: row[:-1][-3:] for user, row in enumerate(sequences, start=1)}
-    np.testing.assert_array_equal(model.table, table)  # the model's own scores are left alone
+    np.testing.assert_array_equal(model.table, table)  # the model's own scores are not modified
 
 
 def listed(scores: list[float], history: list[int], k: int, seen: Seen, target: int) -> bool:
-    """Whether a list of k items holds the target, with all that scores as it does before it."""
+    """Whether a list of k items contains the target, with ties placed before the target."""
     candidates = [
         item
         for item in range(1, len(scores))
@@ -120,7 +120,7 @@ def listed(scores: list[float], history: list[int], k: int, seen: Seen, target: 
 @settings(max_examples=60, deadline=None)
 @given(cases(), st.sampled_from(["keep", "drop"]), st.integers(1, 50))
 def test_a_hit_is_what_a_list_holds(case: tuple[Targets, Tensor], seen: Seen, k: int) -> None:
-    """Also where the list is longer than the catalogue: what is excluded or has no score is no hit."""
+    """Holds for lists longer than the catalogue too: an excluded item or one without a score is not a hit."""
     targets, table = case
     table = torch.where(table.isnan() & (torch.arange(table.shape[1]) != 0), -torch.inf, table)
     hits = per_user(rank_targets(Scripted(table), targets, seen=seen), "hr", k)
@@ -272,7 +272,7 @@ def test_top_items_refuses_more_than_the_catalogue() -> None:
 
 
 class Vectors(VectorRecommender):
-    """A user's vector is the query, and each process may have some of the items' vectors and biases."""
+    """A model whose query is a fixed user vector; item vectors and biases may be sharded over processes."""
 
     config_type, max_length, supports_sharding = ModelConfig, 3, True
     item_tensors = ("table", "biases")
@@ -300,7 +300,7 @@ class Vectors(VectorRecommender):
 
 
 def sharded_models(size: int) -> tuple[list[Member], list[Vectors], Vectors, Targets]:
-    """A model in so many processes and in one; whole numbers, so that there are ties."""
+    """A model sharded over `size` processes and the same model whole, with integer values so that ties occur."""
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 24, size=rng.integers(3, 8)).tolist() for _ in range(9)]
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Ranks of targets in lists: equal to a naive loop, to our own exact ranks, and to what others compute."""
+"""Ranks of targets in lists: equal to a naive loop, to our own exact ranks, and to pytrec_eval."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def lists_of(rows: Sequence[Row], ordering: Ordering = "score") -> RecommendedLi
 
 @dataclass
 class Naive:
-    """One user's list, row by row."""
+    """One user's list and target, ranked by a loop over the rows."""
 
     items: list[int]
     order: list[float]
@@ -123,7 +123,7 @@ def trained() -> tuple[SequenceData, Recommender]:
 def own_lists(
     data: SequenceData, targets: Targets, lists: np.ndarray[Any, Any], ordering: Ordering
 ) -> RecommendedLists:
-    """Lists of dense ids as a file of outside ids has them."""
+    """Lists of dense ids converted to shuffled rows of outside ids, as in a file."""
     rows = []
     for user, items in zip(targets.users.tolist(), lists.tolist(), strict=True):
         for place, item in enumerate(items, start=1):
@@ -161,7 +161,7 @@ def test_unfiltered_lists_close_up_to_the_filtered_ones(trained: tuple[SequenceD
     assert ranks_of_lists(whole, targets, "drop").ranks.tolist() == exact.tolist()
     cut = own_lists(data, targets, list_items(model, targets, 10, seen="keep"), "rank")
     found = ranks_of_lists(cut, targets, "drop")
-    for k in range(1, 11):  # lower bounds, and upper ones
+    for k in range(1, 11):  # lower and upper bounds
         assert hit_rate(found.ranks, k) <= hit_rate(exact, k) <= hit_rate(found.best_case(), k)
         assert (found.bounded_at(k) == 0) <= (hit_rate(found.ranks, k) == hit_rate(exact, k))
     assert found.bounded_at(1) == 0 < found.bounded_at(10)
@@ -233,7 +233,7 @@ def test_ties_count_against_the_target() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=4), min_size=1, max_size=2))
 def test_scores_that_rise_in_every_list_are_told(scores: list[list[int]]) -> None:
-    """A distance that is taken for a score gives other metrics, and looks the same."""
+    """A note is needed because a distance mistaken for a score gives wrong metrics and looks the same."""
     rows = [
         (user, item, score) for user, found in enumerate(scores, 1) for item, score in enumerate(found, 1)
     ]

@@ -23,7 +23,7 @@ ranks_lists = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
 
 def naive(rank: int, metric: str, k: int) -> float:
-    """DCG, reciprocal rank and recall of a list with one relevant item, divided by the ideal list's."""
+    """NDCG, reciprocal rank or recall of a list with one relevant item, for which the ideal DCG is 1."""
     total = 0.0
     for place in range(1, k + 1):
         if place == rank:

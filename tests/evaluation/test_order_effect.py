@@ -1,4 +1,4 @@
-"""What order is worth: the best system with it against the best without, in numbers and in words."""
+"""Effect of order: the best system on ordered histories against the best on shuffled ones, as numbers and a verdict."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_numbers_are_those_of_the_paired_bootstrap() -> None:
         for x, y in ((HIGH, SLIGHT), (LOW, HIGH), (HIGH, HIGH))
     ]
     assert [one.p, other.p] == pytest.approx(holm(tests[:2]))
-    # Holm compares the smallest p with a third of the level: a, b, and the best systems of both kinds have moved.
+    # Holm compares the smallest p with a third of the level: there are three tests (a, b, and the two best systems).
     assert found.detectable == detectable_difference(HIGH, HIGH if found.rival == "b" else SLIGHT, LEVEL / 3)
 
 
 def test_the_best_without_order_is_the_rival() -> None:
-    """A model that needs order loses all of it, and another is as good without: then order is worth nothing."""
+    """If one model loses its accuracy without order and another is as good without it, order has no effect."""
     found = order_effect({"chain": HIGH, "bag": HIGH}, {"chain": LOW, "bag": HIGH}, "NDCG@10")
     assert (found.rival, found.best.difference) == ("bag", 0)
     assert found.verdict.startswith("That order matters on this log cannot be shown: NDCG@10")

@@ -73,14 +73,14 @@ def test_ranks_survive_the_file(tmp_path: Path, user_ids: list[OutsideId]) -> No
     assert table.ranks.tolist() == [MISS, 1]
     assert table.history_lengths.tolist() == [2, 3]
     assert table.in_history.tolist() == [True, False]
-    assert table.popularity.tolist() == [2, 0]  # in training: user 1 has item 1, user 2 items 3 and 1
+    assert table.popularity.tolist() == [2, 0]  # training items: 1 of the first user, 3 and 1 of the second
     assert table.about == json.loads(json.dumps(result(user_ids).to_json() | {"weights": "abc"}))
     assert len(table) == 2
     assert [file.name for file in path.parent.iterdir()] == ["ranks.parquet"]
 
 
 def test_a_miss_of_an_earlier_version_is_beyond_every_cut(tmp_path: Path) -> None:
-    """It was written as rank V + 1, which a longer list would have counted as a hit."""
+    """Earlier versions wrote a miss as rank V + 1, which a longer list would have counted as a hit."""
     old = replace(result([10, 20]), ranks=np.array([4, 3]))
     old.save_ranks(tmp_path / "ranks.parquet", "abc")
     assert load_ranks(tmp_path / "ranks.parquet").ranks.tolist() == [MISS, 3]

@@ -1,4 +1,4 @@
-"""Files of recommendations: each form is read as what it says, and what is wrong is named with its line."""
+"""Files of recommendations: every format is read correctly, and errors name the line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RANKS, SCORES = [1, 2, 3, 1, 2], [0.9, 0.5, 0.25, 8.0, -1.0]
 
 
 def rows(found: RecommendedLists) -> list[tuple[str, str, float]]:
-    """The rows as text and numbers."""
+    """The rows, with ids as text and the order as numbers."""
     users, items = (list(map(str, ids.to_pylist())) for ids in (found.users, found.items))
     return list(zip(users, items, found.order.tolist(), strict=True))
 
@@ -76,7 +76,7 @@ def test_lists_in_a_row_are_in_order(tmp_path: Path) -> None:
         assert [(u, i) for u, i, _ in rows(found)] == in_lists
         assert found.ordering == "rows"
         assert (np.diff(found.order) > 0).all()
-    for name in ("item", "item_id"):  # which are names of one item too
+    for name in ("item", "item_id"):  # these also name a column with one item per row
         frame.rename(columns={"items": name}).to_parquet(tmp_path / "list.parquet")
         frame.rename(columns={"items": name}).to_json(tmp_path / "list.jsonl", orient="records", lines=True)
         frame.rename(columns={"items": name}).to_json(tmp_path / "list.json", orient="records")
@@ -92,7 +92,7 @@ def test_lists_in_a_row_are_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["bm25.run", "run.trec", "run", "run.txt.gz"])
 @pytest.mark.parametrize("sign", [" ", "\t"])
 def test_run_files_are_read_by_their_score(tmp_path: Path, name: str, sign: str) -> None:
-    ranks = [3, 2, 1, 2, 1]  # which trec_eval does not look at either
+    ranks = [3, 2, 1, 2, 1]  # ignored, as by trec_eval
     path = write(tmp_path / "plain", [], USERS, ["Q0"] * 5, ITEMS, ranks, SCORES, ["tag"] * 5, sign=sign)
     content = path.read_bytes()
     target = tmp_path / name

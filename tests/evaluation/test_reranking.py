@@ -1,4 +1,4 @@
-"""Ranks by what is left of all scores, against ranks by all of them."""
+"""Ranks computed from the kept scores, against ranks computed from all scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def split() -> Split:
 
 
 def made(split: Split) -> VectorRecommender:
-    """A model whose numbers are none of them 0, and which reads fewer items than the longest histories have."""
+    """A model without zero parameters that reads fewer items than the longest histories contain."""
     model = build("sasrec", BOTH, split.training)
     assert isinstance(model, VectorRecommender)
     assert model.repeats is not None
@@ -155,6 +155,6 @@ def test_ties_and_what_is_no_number(split: Split, value: float) -> None:
     model.repeats = None
     table = model.items()
     with torch.no_grad():
-        table.weight[1::3] = value  # of these items, all scores are equal, or none is a number
+        table.weight[1::3] = value  # the scores of these items are all equal, or not finite
     found = Reranker(model, split.validation, model.co_occurrence, seen="keep", cut=10, device=CPU)
     assert found.ranks().tolist() == within(rank_targets(model, split.validation, seen="keep"), 10)
