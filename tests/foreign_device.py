@@ -1,17 +1,17 @@
-"""A device that is not the host's, made of the host's memory: what would fail or wait on CUDA does so here.
+"""A fake CUDA device in host memory, on which code fails or synchronises where it would on CUDA.
 
-A `ForeignTensor` says that it is on ``cuda:0`` and holds a tensor of the host, by which the operations compute. Inside
-`foreign_device()` the rules of CUDA hold:
+A `ForeignTensor` claims to be on ``cuda:0`` and holds a host tensor, on which operations compute. Inside
+`foreign_device()` the rules of CUDA apply:
 
-- an operation that mixes both devices is refused, but for tensors of no dimension in pointwise operations, for indices
-  of the host into a tensor of the device, and for copies;
-- where the host would wait for the device, `ForeignDevice.waits` has the operation and the nearest line of ours;
-- a copy to the host that does not block has arrived only when an event recorded after it has been waited for. Until
-  then the host's tensor holds nonsense;
-- work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by addresses, with the host's numbers as
-  they were, and without being done. Meanwhile the thread that records may neither wait nor copy from or to the host.
+- an operation that mixes both devices is refused, except for zero-dimensional tensors in pointwise operations, for
+  host indices into a device tensor, and for copies;
+- where the host would wait for the device, `ForeignDevice.waits` records the operation and the nearest line of our code;
+- a non-blocking copy to the host has arrived only after waiting for an event that was recorded after it. Until then
+  the host tensor holds garbage;
+- work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by address, with host numbers as constants,
+  and without taking effect. Meanwhile the recording thread may neither wait nor copy from or to the host.
 
-What is not modelled: kernels that exist on one device alone, autocast, and orders in which CUDA adds up.
+Not modelled: kernels that exist on only one of the devices, autocast, and CUDA's order of summation.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["ForeignDevice", "ForeignTensor", "MixedDevicesError", "RecordingErro
 
 CUDA = torch.device("cuda:0")
 _INSIDE = torch.device("meta")
-"""The device that torch's own code sees: neither the host's, nor one that a build without CUDA refuses."""
+"""The device that torch's own code sees: not the CPU, and not one that a build without CUDA refuses."""
 
 _SOURCE = str(Path(mclrec.__file__).parent)
 aten = torch.ops.aten
@@ -59,21 +59,21 @@ _SCALAR_VALUE = {
     aten.masked_fill_.Tensor,
     aten.where.self,
 }
-"""Operations that take a value of no dimension from the host and are not marked as pointwise."""
+"""Operations that accept a zero-dimensional host tensor as a value and are not tagged as pointwise."""
 _WAITING = {aten.multinomial.default, aten.linalg_solve.default, aten.linalg_inv_ex.default}
-"""Operations that check values on the host, which torch's tags do not tell."""
+"""Operations that check values on the host, which torch's tags do not show."""
 
 
 class RecordingError(RuntimeError):
-    """While work is recorded, something was done that a CUDA graph cannot hold."""
+    """Something was done during recording that a CUDA graph cannot capture."""
 
 
 class MixedDevicesError(RuntimeError):
-    """An operation got tensors of both devices: CUDA refuses it."""
+    """An operation got tensors of both devices, which CUDA refuses."""
 
 
 class ForeignTensor(Tensor):
-    """A tensor on the device: the host's tensor ``held``, which nothing but the device reaches."""
+    """A tensor on the device, backed by the host tensor ``held``, which only the device accesses."""
 
     held: Tensor
 
@@ -111,17 +111,17 @@ class ForeignTensor(Tensor):
     __array__ = numpy
 
     def tolist(self) -> Any:
-        """Values, for which the host waits."""
+        """The values, for which the host waits."""
         return self.to("cpu").tolist()
 
     def new_tensor(  # type: ignore[override]
         self, data: Any, *, dtype: torch.dtype | None = None, **_: Any
     ) -> Tensor:
-        """A copy of values of the host."""
+        """Copy host values to a device tensor."""
         return torch.tensor(data, dtype=dtype or self.dtype, device=CUDA)
 
     def data_ptr(self) -> int:
-        """Address on the device, which tells tensors apart."""
+        """Address on the device, which distinguishes tensors."""
         return self.held.data_ptr()
 
     def __repr__(self) -> str:  # type: ignore[override]
@@ -129,25 +129,25 @@ class ForeignTensor(Tensor):
 
 
 class ForeignDevice:
-    """The device while it is there: what the host waited for, and copies that are on their way to the host.
+    """State of the device: operations that the host waited for, and copies in flight to the host.
 
     Attributes:
-        waits: operation and place of each wait, in order.
+        waits: operation and source line of each wait, in order.
     """
 
     def __init__(self) -> None:
         self.waits: list[str] = []
         self._given: Counter[int] = Counter()  # by thread
-        self._recordings: dict[int, _Recording] = {}  # by the thread that records
+        self._recordings: dict[int, _Recording] = {}  # by the recording thread
         self._on_their_way: list[tuple[Tensor, Tensor]] = []
-        self._pinned: dict[int, Tensor] = {}  # kept, or other tensors could get the memory
+        self._pinned: dict[int, Tensor] = {}  # kept alive, so that no other tensor gets the memory
 
     def given(self) -> int:
-        """How many operations this thread has given the device."""
+        """Number of operations that this thread has launched on the device."""
         return self._given[get_ident()]
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``work`` has the device do, as if it had not been done, and return what does it."""
+        """Record the device operations of ``work``, undo their effects, and return a function that replays them."""
         recording, thread = _Recording(), get_ident()
         self._recordings[thread] = recording
         drawn = torch.default_generator.get_state()
@@ -164,7 +164,7 @@ class ForeignDevice:
             raise RecordingError(f"{why} while the device records, at {_place()}")
 
     def wait(self, why: object) -> None:
-        """Note that the host waits until the device has done all its work."""
+        """Record that the host waits until the device has done all its work."""
         self._refuse_recorded(why)
         self.waits.append(f"{why} at {_place()}")
         self.arrive(len(self._on_their_way))
@@ -177,11 +177,11 @@ class ForeignDevice:
 
     @property
     def queued(self) -> int:
-        """How many copies are on their way."""
+        """Number of copies in flight."""
         return len(self._on_their_way)
 
     def pinned(self, tensor: Tensor) -> Tensor:
-        """A copy in memory from which the device copies by itself."""
+        """A copy in pinned memory, to and from which the device copies asynchronously."""
         if isinstance(tensor, ForeignTensor):
             raise RuntimeError("cannot pin 'torch.cuda.FloatTensor': only dense CPU tensors can be pinned")
         copy = tensor.clone()
@@ -189,7 +189,7 @@ class ForeignDevice:
         return copy
 
     def run(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one operation by the rules of the device."""
+        """Run one operation under the rules of the device."""
         leaves = [*_tensors(args), *_tensors(kwargs.values())]
         foreign = any(isinstance(leaf, ForeignTensor) for leaf in leaves)
         target = kwargs.get("device")
@@ -221,13 +221,13 @@ class ForeignDevice:
             out = self.pinned(out)
         if not foreign:
             return out
-        # A view is made in inference mode only if what it shows was.
+        # A view counts as created in inference mode only if its base was.
         inference = args[0].is_inference() if function.is_view else torch.is_inference_mode_enabled()
         with torch.inference_mode(inference):
             return _each(Tensor, ForeignTensor, out)
 
     def _transferred(self, tensor: Tensor, there: bool, kwargs: dict[str, Any]) -> Tensor:
-        """Copy on the other device."""
+        """A copy of the tensor on the other device."""
         self._refuse_recorded("a copy between the devices")
         rest = {**kwargs, "device": "cpu", "pin_memory": None, "non_blocking": False}
         if not there:
@@ -238,7 +238,7 @@ class ForeignDevice:
         return ForeignTensor(aten._to_copy.default(tensor, **rest))
 
     def _copied(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Copy into a tensor, of the same device or of the other."""
+        """Copy into a tensor on the same or the other device."""
         into, source = args[0], args[1]
         non_blocking = bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
         here, there = isinstance(into, ForeignTensor), isinstance(source, ForeignTensor)
@@ -249,22 +249,22 @@ class ForeignDevice:
         if here != there:
             self._refuse_recorded("a copy between the devices")
         queued = not there and non_blocking and _memory(source) in self._pinned
-        number = here and source.dim() == 0  # of the host: an argument of the kernel
+        number = here and source.dim() == 0  # a host number: an argument of the kernel
         if here != there and not queued and not number:
             self.wait("a copy between the devices that blocks")
         return self._computed(function, args, kwargs, here)
 
 
 class _Recording:
-    """Operations on the host's tensors, with the addresses of all that they read and write."""
+    """Recorded operations on host tensors, with the addresses of everything that they read and write."""
 
     def __init__(self) -> None:
         self._done: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
-        self._made: dict[int, Tensor] = {}  # by address; kept, so that no other tensor gets it
+        self._made: dict[int, Tensor] = {}  # by address; kept alive, so that no other tensor gets it
         self._before: list[tuple[Tensor, Tensor]] = []
 
     def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run an operation, and note it."""
+        """Run an operation and record it."""
         for tensor in _tensors(_changed(function, args, kwargs)):
             if _memory(tensor) not in self._made:
                 self._before.append((tensor, tensor.clone()))
@@ -276,7 +276,7 @@ class _Recording:
         return out
 
     def undo(self) -> None:
-        """Give what was there before the values that it had."""
+        """Restore the values of tensors that existed before the recording."""
         for tensor, value in reversed(self._before):
             tensor.copy_(value)
         self._before.clear()
@@ -293,7 +293,7 @@ class _Recording:
 
 
 class ForeignGraphs:
-    """Stands for `CudaGraphs`."""
+    """Stand-in for `CudaGraphs`."""
 
     def __init__(self, device: ForeignDevice) -> None:
         self.device = device
@@ -301,7 +301,7 @@ class ForeignGraphs:
         self.record = device.record
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def _memory(tensor: Tensor) -> int:
@@ -309,7 +309,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _each(kind: type[Tensor], change: Callable[[Any], Any], value: Any) -> Any:
-    """Change the tensors of a kind in lists, tuples and dicts."""
+    """Apply `change` to all tensors of a type in nested lists, tuples and dicts."""
     if isinstance(value, kind):
         return change(value)
     if type(value) in (list, tuple):
@@ -333,7 +333,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 @cache
 def _written(function: Any) -> list[tuple[int, str]]:
-    """Places and names of the arguments that an operation writes to and returns."""
+    """Positions and names of the arguments that an operation writes to."""
     return [
         (place, argument.name)
         for place, argument in enumerate(function._schema.arguments)
@@ -342,19 +342,19 @@ def _written(function: Any) -> list[tuple[int, str]]:
 
 
 def _changed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Arguments that the operation writes to and returns."""
+    """Arguments that the operation writes to."""
     return [args[place] if place < len(args) else kwargs.get(name) for place, name in _written(function)]
 
 
 def _refuse_mixed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Tensor]) -> None:
-    """Refuse tensors of the host beside those of the device, where CUDA refuses them."""
+    """Refuse host tensors mixed with device tensors where CUDA refuses them."""
     here = [leaf for leaf in leaves if not isinstance(leaf, ForeignTensor)]
     if not here:
         return
     if function in _INDEXING and isinstance(args[0], ForeignTensor):
         values = [args[2]] if len(args) > 2 else []
         if all(isinstance(value, ForeignTensor) or value.dim() == 0 for value in values):
-            return  # indices may be the host's; the waiting is counted
+            return  # indices may be on the host; the wait is counted
     numbers = torch.Tag.pointwise in function.tags or function in _SCALAR_VALUE
     written = list(_tensors(_changed(function, args, kwargs)))
     if (
@@ -368,7 +368,7 @@ def _refuse_mixed(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], 
 
 
 def _waits(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Why the host waits for this operation; empty if it does not."""
+    """Reason why the host waits for this operation; empty if it does not."""
     name = str(function)
     if function in _INDEXING:
         indices = [index for index in args[1] if index is not None]
@@ -389,7 +389,7 @@ def _accumulates(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 
 def _place() -> str:
-    """The nearest line of ours."""
+    """File and line number of the innermost frame in our code."""
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_filename.startswith(_SOURCE):
@@ -399,7 +399,7 @@ def _place() -> str:
 
 
 class _Names(TorchFunctionMode):
-    """Puts the device that torch's code sees in place of CUDA, which a build without CUDA refuses."""
+    """Replaces CUDA, which a build without CUDA refuses, with the device that torch's own code sees."""
 
     def __init__(self, device: ForeignDevice) -> None:
         super().__init__()
@@ -445,7 +445,7 @@ class _Operations(TorchDispatchMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if torch.is_inference_mode_enabled() and _is_composite(function):
-            with self:  # inference mode does not take such operations apart before they come here
+            with self:  # inference mode does not decompose such operations first
                 out = function.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
@@ -453,24 +453,24 @@ class _Operations(TorchDispatchMode):
 
 
 class _Event:
-    """Stands for `torch.cuda.Event`."""
+    """Stand-in for `torch.cuda.Event`."""
 
     def __init__(self, device: ForeignDevice) -> None:
         self._device, self._count = device, 0
 
     def record(self) -> None:
-        """Remember which copies are on their way."""
+        """Remember which copies are in flight."""
         self._count = self._device.queued
 
     def synchronize(self) -> None:
-        """Wait until these have arrived."""
+        """Wait until those copies have arrived."""
         self._device.waits.append(f"an event at {_place()}")
         self._device.arrive(min(self._count, self._device.queued))
 
 
 @contextmanager
 def foreign_device() -> Iterator[ForeignDevice]:
-    """A device ``cuda`` for this thread and for the threads that prepare batches."""
+    """Provide a fake device ``cuda`` to this thread and to the threads that prepare batches."""
     device = ForeignDevice()
 
     def enter() -> None:
@@ -492,11 +492,11 @@ def foreign_device() -> Iterator[ForeignDevice]:
             with _Names(device), _Operations(device):
                 yield device
         finally:
-            _index.cache_clear()  # of tensors on this device
+            _index.cache_clear()  # it caches tensors on this device
 
 
 def _moved(plain: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """`Module.to` that keeps the parameters the objects that they are, as it does between the host and CUDA."""
+    """A `Module.to` that preserves the identity of parameters, as the original does between the host and CUDA."""
 
     def to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
         before = torch.__future__.get_swap_module_params_on_conversion()

@@ -1,4 +1,4 @@
-"""What tests train: small models on small data with an order that can be learnt."""
+"""Helpers for tests: settings of small models, small data with an order that can be learnt, and files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SMALL: dict[str, Any] = {
     "dropout": 0,
     "attention_dropout": 0,
 }
-"""Settings of a small transformer that drops nothing."""
+"""Settings of a small transformer without dropout."""
 
 
 def mostly_slow(cases: Iterable[Any], quick: Collection[Any]) -> list[Any]:
-    """Parameters of a test, of which `make test` runs the ``quick`` ones and `make test-slow` the others."""
+    """Test parameters of which `make test` runs the ``quick`` ones and `make test-slow` the others."""
     return [
         case
         if case in quick
@@ -41,7 +41,7 @@ def mostly_slow(cases: Iterable[Any], quick: Collection[Any]) -> list[Any]:
 def tiny_data(
     users: int = 40, items: int = 15, seed: int = 0, shortest: int = 3, longest: int = 12
 ) -> SequenceData:
-    """Histories in which the next item is mostly the current one plus one, around the catalogue."""
+    """Histories in which the next item is mostly the current one plus one, modulo the catalogue size."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(shortest, longest, size=users, endpoint=True)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -58,7 +58,7 @@ def tiny_data(
 
 
 def sequences_of(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData:
-    """One user a row; item i has the outside id i."""
+    """Sequence data with one user per row; item i has the outside id i."""
     packed = Packed.of(rows)
     return SequenceData(
         packed.items.astype(np.int32),
@@ -69,7 +69,7 @@ def sequences_of(rows: Sequence[Sequence[int]], num_items: int) -> SequenceData:
 
 
 def write_log(path: Path, data: SequenceData) -> Path:
-    """``data`` as a log that a reader makes the same of."""
+    """Write ``data`` as a log that is read back as the same data."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["user", "item", "time"])
@@ -81,21 +81,21 @@ def write_log(path: Path, data: SequenceData) -> Path:
 
 
 def edit_sealed(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what a JSON file of a model directory says, as a version of the library would that writes other things."""
+    """Change a checksummed JSON file of a model directory, as if another version of the library had written it."""
     value = read_sealed(path)
     change(value)
     write_json(path, sealed(value))
 
 
 def at_random_times(data: SequenceData) -> SequenceData:
-    """Times that rise for each user, all users at once: `tiny_data` has one user after the other."""
+    """The data with increasing times per user that interleave users; `tiny_data` has one user after another."""
     rng = np.random.default_rng(3)
     times = np.concatenate([np.sort(rng.permutation(10_000)[:length]) for length in data.lengths])
     return replace(data, times=times)
 
 
 def assert_file_refused(read: Callable[[Path], object], path: Path, text: str | None, said: str) -> None:
-    """Check that a reader refuses a file of this text, or one that is not there, and says why in at most two lines."""
+    """Check that a reader refuses a file with this text, or a missing one if None, and says why in at most two lines."""
     if text is not None:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as refused:

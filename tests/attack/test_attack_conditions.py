@@ -1,4 +1,4 @@
-"""Random `where` conditions are refused in a line or select the same rows from text and typed files, and write nothing."""
+"""Random `where` conditions are refused in a line or select the same rows of text and typed data, and write nothing."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def an_outside(rng: np.random.Generator, ids: list[OutsideId]) -> Any:
 
 
 def named_by(outside: Any, ids: list[OutsideId]) -> int | None:
-    """Expected result of a lookup: the position of the same id, 0 for an unknown id, None for a value that is not an id."""
+    """Expected result of a lookup: the position of the same id, 0 if unknown, None for a value that is not an id."""
     if isinstance(outside, str):
         text = outside.value if isinstance(outside, enum.Enum) else str(outside)
     elif isinstance(outside, int | np.integer) and not isinstance(outside, bool):

@@ -62,7 +62,7 @@ def test_damaged_text(attack: Attack, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def _alike(plainly: Any, found: Any) -> bool:
-    """Whether both agree, or the Python reader refuses invalid JSON that DuckDB accepts (NaN in a key without a role)."""
+    """Whether both agree, or the Python reader refuses invalid JSON that DuckDB accepts, such as NaN in another key."""
     return plainly == found or (isinstance(plainly, str) and "line is not JSON" in plainly)
 
 

@@ -109,7 +109,7 @@ def test_a_campaign_goes_on_where_it_was(
     monkeypatch.setattr(_Laboratory, "_other_setting", lambda *_: "dropout = 0.5, now 0.3")
     fresh = _CountingLaboratory(replace(session, threads=2), Limits())
     measure_cells(wanted[:2], fresh, folder)
-    assert fresh.measured == wanted[:1]  # the same command now trains with another recipe; peers have no recipes
+    assert fresh.measured == wanted[:1]  # only ours changed its recipe; peers have none
 
 
 def test_a_result_is_by_the_settings_that_its_command_comes_to(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_streams_of_dropout(count: int, tmp_path: Path) -> None:
     for_batch = [(found[0], found[2]) for found in everyone]
     assert for_batch == for_batch[:1] * count
     drawn = {tuple(numbers) for found in everyone for numbers in found}
-    assert len(drawn) == 2 * (1 + count)  # two updates, each with one stream for the batch and one per process
+    assert len(drawn) == 2 * (1 + count)  # two updates, each with a batch stream and one per process
     alone = generator(1, Stream.DROPOUT, 0, 1, 5, 0)
     assert everyone[0][0] == alone.random(4).tolist()
     if count == 1:

@@ -65,7 +65,7 @@ def lines_of(block: Block) -> Iterator[str]:
 
 
 def script(block: Block, shortened: bool = True) -> str:
-    """Bash script for a block: its lines, with those in ``exceptions.toml`` replaced, and trainings cut to one epoch."""
+    """Bash script for a block: its lines, with those in ``exceptions.toml`` replaced and trainings cut to one epoch."""
     replaced = {one.line: one.instead for one in exceptions() if one.line and one.page == block.page}
     lines = [replaced.get(normal(line), line) for line in lines_of(block)]
     return "\n".join(map(_shortened, lines) if shortened else lines)

@@ -30,7 +30,7 @@ RUNS = {"mine": "sasrec", "shop": "sasrec", "markov": "markov"} | {
 
 
 def purchases() -> pd.DataFrame:
-    """The first households of the bundled log and the most popular product types, with the columns named on the pages."""
+    """The first households and most popular product types of the bundled log, with the columns named on the pages."""
     rows = pd.read_parquet(BUNDLED).rename(columns={"household_id": "user", "product_type": "item"})
     rows = rows[rows["user"].isin(np.sort(rows["user"].unique())[:HOUSEHOLDS])]
     popular = rows["item"].value_counts(sort=True).sort_index().sort_values(ascending=False, kind="stable")

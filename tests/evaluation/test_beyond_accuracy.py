@@ -85,7 +85,7 @@ def test_coverage_and_gini_as_loops(case: Case) -> None:
     counts: Counter[int] = Counter(item for row in case.lists.tolist() for item in row if item)
     same(coverage(case.lists, case.num_items), len(counts) / case.num_items)
     exposure = [counts[item] for item in range(1, case.num_items + 1)]
-    differences = sum(abs(a - b) for a in exposure for b in exposure)  # definition as the mean absolute difference
+    differences = sum(abs(a - b) for a in exposure for b in exposure)  # by mean absolute difference
     same(gini(case.lists, case.num_items), differences / (2 * case.num_items * sum(exposure)))
 
 

@@ -12,7 +12,7 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def naive(resamples: list[list[float]], samples: int) -> tuple[float, float, float]:
-    """Interval and p from the resampled differences themselves."""
+    """Interval and p computed directly from the resampled differences."""
     means = [sum(resample) / len(resample) for resample in resamples]
     below = sum(mean <= 0 for mean in means)
     above = sum(mean >= 0 for mean in means)

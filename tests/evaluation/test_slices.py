@@ -1,4 +1,4 @@
-"""Slices: each beside a naive loop, and what holds of all: they partition the targets, and add up to the whole."""
+"""Slices: each against a naive loop, and the invariants that they partition the targets and add up to the whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 86_400
 
 
 class Case:
-    """Random targets with their ranks, some users with several of them."""
+    """Random targets with their ranks; some users have several targets."""
 
     def __init__(self, seed: int, *, several: bool = True) -> None:
         rng = np.random.default_rng(seed)
@@ -131,7 +131,7 @@ def test_values_that_are_called_like_the_rest() -> None:
     slicing = label_slicing(TargetLabels("user", tuple(values), 2))
     assert slicing.names[:2] == ("no value", "other values")
     assert slicing.names[-2:] == ("(other values)", "(no value)")
-    assert slicing.key == "column user"  # the slicing by user has its own
+    assert slicing.key == "column user"  # distinct from the key of the slicing by user
     assert slicing.note == (
         "14 values among the targets; the 4 rarest are '(other values)'; 2 targets stand in several rows with "
         "different values: the first row counts"
@@ -246,7 +246,7 @@ def test_one_target_a_user_keeps_its_values_bit_for_bit() -> None:
 
 
 def test_values_a_user_vary_as_the_mean_does_when_users_are_drawn() -> None:
-    """The naive bootstrap: draw users with all their targets, and take the mean over those targets."""
+    """Compared with a naive bootstrap, which draws users with all their targets and averages over those targets."""
     rng = np.random.default_rng(1)
     users = np.repeat(np.arange(300), rng.integers(1, 12, 300))
     values = (rng.random(300)[users] + rng.random(len(users))) / 2
@@ -257,4 +257,4 @@ def test_values_a_user_vary_as_the_mean_does_when_users_are_drawn() -> None:
     linear = by_user(values, users)
     drawn = linear[rng.integers(0, 300, (2000, 300))].mean(axis=1)
     assert np.std(drawn) == pytest.approx(np.std(means), rel=0.08)
-    assert np.std(drawn) > 1.2 * values.std() / np.sqrt(len(values))  # targets of a user are alike
+    assert np.std(drawn) > 1.2 * values.std() / np.sqrt(len(values))  # targets of a user are correlated

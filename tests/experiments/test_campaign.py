@@ -298,7 +298,7 @@ def test_what_is_damaged_is_made_again(
 
 @pytest.fixture(scope="module")
 def worn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Measurement]]:
-    """A finished run that is evaluated with noise, and its numbers."""
+    """The store of a finished run that was also evaluated with noise, and its measurements."""
     folder = tmp_path_factory.mktemp("worn")
     planned = _needing_all(str(write_log(folder / "tiny.csv", tiny_data(shortest=5))))
     store = RunStore(folder / "cells")

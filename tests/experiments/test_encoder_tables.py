@@ -1,4 +1,4 @@
-"""The table of what a contrast adds to each encoder."""
+"""The table of gains from each contrastive method, per encoder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_encoder_has_every_contrast_and_all_settings_are_taken(tmp_path: P
     plan = make_plan("encoders", Scope((str(tmp_path / "data"),), seeds=2), RunStore(tmp_path))
     rows = plan.rows["encoders"]
     assert len({row.row for row in rows}) == len(rows) == ENCODERS * CONTRASTS
-    assert len(plan.runs) == 2 * len(rows)  # no two rows come to the same run
+    assert len(plan.runs) == 2 * len(rows)  # no two rows share a run
     models = [row.runs[0].model for row in rows]
     assert [models.count(name) for name in ("cl4srec", "duorec", "mclrec")] == [14, 7, 14]
     for row in rows:
@@ -63,7 +63,7 @@ def test_models_choose_the_contrasts_beside_an_encoder_alone(
         assert len(rows) == ENCODERS * len(contrasts)
     assert {store.key(run) for run in plan.runs} <= {
         store.key(run) for run in whole.runs
-    }  # none is trained twice
+    }  # subset of the full plan's runs
     further = TARGETS["encoders"].further(store, plan.rows["encoders"])
     assert all(table.columns[1:] == (contrasts or list(CONTRAST_NAMES)) for table in further.tables)
     assert not further.changes
@@ -75,7 +75,7 @@ def test_a_model_without_such_a_contrast_is_refused() -> None:
 
 
 def test_no_rule_of_auto_changes_an_encoder() -> None:
-    many_short = DataSizes(22363, 12101, 202, 22512, 153_776, 0.0)  # which have a frequency filter elsewhere
+    many_short = DataSizes(22363, 12101, 202, 22512, 153_776, 0.0)  # auto adds a frequency filter here
     rows = TARGETS["encoders"].plan(Scope(("log.csv",)))
     planned = [row.runs[0] for row in rows]
     assert {run.recipe for run in planned} == {"auto"}

@@ -26,7 +26,7 @@ def test_histories_get_items_that_the_user_never_had(seed: int, share: float) ->
         foreign = [item for item in new if item not in own]
         assert len(foreign) == int(np.floor(share * len(old)))
         assert [item for item in new if item in own] == old
-        assert new[-1] == old[-1]  # they stand before items
+        assert new[-1] == old[-1]  # noise is inserted before items
 
 
 def test_noise_depends_on_the_seed_alone() -> None:

@@ -125,7 +125,7 @@ def test_a_run_is_found_whatever_its_data_are_called(log: str, tmp_path: Path) -
 
 
 def test_of_two_directories_with_one_key_the_finished_one_counts(log: str, tmp_path: Path) -> None:
-    """Earlier versions trained a log that was renamed a second time."""
+    """Earlier versions trained a second time on a log that had been renamed."""
     store, plain = RunStore(tmp_path / "cells"), PlannedRun(log, "markov")
     assert do_runs(store, [plain])
     begun = store.directory(plain).with_name(f"a-markov-{store.key(plain)}")

@@ -1,4 +1,4 @@
-"""The contents of every table and figure, on a few households of the bundled data."""
+"""Contents of every table and figure, on a few households of the bundled data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = {"table3": 22, "table4": 7, "claim-regularizer": 4, "figure2": 2, "figure
 
 
 def _few(data: SequenceData) -> SequenceData:
-    """The first items of some households: 5, 7 or 12 of them, so that every group of figure 8 has users."""
+    """The first 5, 7 or 12 items of some households, so that every group of figure 8 has users."""
     lengths = np.resize([5, 7, 12], HOUSEHOLDS)
     chosen = np.flatnonzero(data.lengths >= max(lengths))[:HOUSEHOLDS]
     return SequenceData(
@@ -41,7 +41,7 @@ def _few(data: SequenceData) -> SequenceData:
 
 @pytest.mark.slow
 def test_every_table_and_figure(tmp_path: Path) -> None:
-    """Check all targets in one test, because one campaign makes them all, by the recipes of the bundled data."""
+    """Check all targets in one test, because one campaign makes them all, with the recipes of the bundled data."""
     _few(load("complete-journey")).save(tmp_path / "data")
     scope = Scope((str(tmp_path / "data"),), settings={"epochs": 1})
     _, progress = reproduce("all", scope, tmp_path)

@@ -54,7 +54,7 @@ def test_table_4_changes_one_thing_a_row() -> None:
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
 def test_no_setting_of_all_runs_changes_what_a_row_stands_for(name: str) -> None:
-    """A row "without R" has none, whatever ``--set`` gives R in the others."""
+    """A row "without R" stays without R, whatever R ``--set`` gives the other rows."""
     scope = Scope(("beauty",))
     plain = TARGETS[name].plan(scope)
     given: dict[str, set[Any]] = {}
@@ -64,7 +64,7 @@ def test_no_setting_of_all_runs_changes_what_a_row_stands_for(name: str) -> None
     for key, other in [(key, value) for key, values in given.items() for value in values if value]:
         try:
             found = TARGETS[name].plan(replace(scope, settings={key: other}))
-        except ConfigError as problem:  # what another encoder leaves without effect
+        except ConfigError as problem:  # the setting has no effect with another encoder
             assert "has no effect" in str(problem)  # noqa: PT017
             continue
         for row, before in zip(found, plain, strict=True):
@@ -82,7 +82,7 @@ def test_a_setting_by_which_all_rows_differ_is_refused(tmp_path: Path) -> None:
 def test_rows_of_table_4_that_come_to_the_same_run_once(
     data: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the data set's recipe; its file, which is downloaded, is not needed for that."""
+    """Counts runs under the data set's recipe; the data set itself, which would be downloaded, is replaced."""
     monkeypatch.setattr(planned_runs, "load", lambda _: tiny_data())
     monkeypatch.setattr(planned_runs, "known_as", lambda _: data)
     assert len(make_plan("table4", Scope((data,)), RunStore(tmp_path)).runs) == count

@@ -1,4 +1,4 @@
-"""RecTools is in an environment of its own, where ``make test-judge`` runs its tests."""
+"""Skip the RecTools tests where RecTools is missing: ``make test-judge`` runs them in a separate environment."""
 
 from __future__ import annotations
 

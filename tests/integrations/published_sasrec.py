@@ -36,7 +36,7 @@ class _Layers(nn.Module):
 
 
 class PublishedSASRec(nn.Module):
-    """Scores of all items after one history, from the definitions."""
+    """Computes scores of all items after one history, directly from the definitions."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class PublishedSASRec(nn.Module):
 
     @torch.no_grad()
     def scores(self, history: list[int]) -> Tensor:
-        """(V + 1,) scores after a history of rows, of which the newest are read."""
+        """(V + 1,) scores after a history of item rows, of which only the newest are read."""
         longest = self.position_embedding.num_embeddings
         known = history[-longest:]
         padded = torch.tensor(known + [0] * (longest - len(known)))

@@ -1,4 +1,4 @@
-"""Checkpoints with RecBole's names: the same scores here, nothing run, and errors that say what does not fit."""
+"""Checkpoints with RecBole's names give the same scores here, execute no code, and cause clear errors if unsuitable."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mclrec.integrations.converting import convert
 from mclrec.integrations.sasrec_weights import sasrec_of, sizes_of
 
 ITEMS = ["pear", "apple", "fig", "kiwi", "plum"]
-"""In the order in which they appear in the log."""
+"""Items in the order in which they appear in the log."""
 
 BEAUTY = os.environ.get("MCLREC_OFFICIAL_BEAUTY")
 
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """Users with four interactions or more, and rows that are neither by user nor by time."""
+    """A log of two users whose rows are ordered neither by user nor by time."""
     rows = [("u2", "pear", 9), ("u1", "apple", 5), ("u2", "fig", 3), ("u1", "kiwi", 7), ("u2", "plum", 4)]
     rows += [("u1", item, 10 + place) for place, item in enumerate(ITEMS)]
     rows += [("u2", item, 20 + place) for place, item in enumerate(reversed(ITEMS))]
@@ -47,7 +47,7 @@ def network() -> PublishedSASRec:
 
 @pytest.fixture
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A class as RecBole's, in a module of that name, and a function that runs when it is read by pickle."""
+    """A class like RecBole's `Config`, in a module of the same name, with an object that pickle would call on load."""
     module = types.ModuleType("recbole.config.configurator")
 
     class Config:
@@ -83,7 +83,7 @@ def test_scores_are_those_of_recbole(
     settings = {"USER_ID_FIELD": "user_id", "n_heads": 2, "seed": 7, "topk": {3, 5}, "loss_type": "CE"}
     state = {"config": configuration(settings), "epoch": 3, "best": 0.5, "state_dict": network.state_dict()}
     torch.save(state, tmp_path / "model.pth", pickle_protocol=protocol)
-    sys.modules.pop("recbole.config.configurator")  # whoever reads the file has no RecBole
+    sys.modules.pop("recbole.config.configurator")  # the reader of the file does not have RecBole
     run = convert(tmp_path / "model.pth", log, tmp_path / "run")
     model = mclrec.Model.load(run.directory)
     assert sorted(map(str, model.items)) == sorted(ITEMS)
@@ -134,7 +134,7 @@ def test_scores_of_any_size(items: int, heads: int, layers: int, longest: int, s
 
 
 class _Runs:
-    """What runs a command when it is unpickled."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -168,7 +168,7 @@ def test_files_that_are_no_checkpoints(network: PublishedSASRec, tmp_path: Path)
         read_checkpoint(path)
     torch.save(network.state_dict(), path)
     whole = path.read_bytes()
-    locator = whole.rindex(b"PK\x06\x07")  # torch always writes that of a large archive
+    locator = whole.rindex(b"PK\x06\x07")  # torch always writes the Zip64 locator
     path.write_bytes(whole[: locator + 16] + b"\x09" + whole[locator + 17 :])
     with pytest.raises(ModelFileError, match="span multiple disks"):
         read_checkpoint(path)

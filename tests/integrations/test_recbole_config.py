@@ -1,4 +1,4 @@
-"""A RecBole configuration: each key is in effect or named, and what is in effect is what RecBole means."""
+"""RecBole configurations: each key takes effect as RecBole means it, or is named with a reason."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_key_is_in_effect_or_named(values: dict[str, Any], model: str) -> 
 
 
 def translated(values: dict[str, Any]) -> RecBoleConfig | None:
-    """The translation; None if a key has a value that cannot be, which is then told."""
+    """The translation; None if a key has an invalid value, which the error must name."""
     problem = ""
     try:
         return translate(values)
@@ -117,7 +117,7 @@ def test_defaults_of_recbole_are_settings_in_effect(model: str) -> None:
     assert (found.seed, found.reading.min_count) == (2020, 1)
     if not registry.entry(ours).only_counts:
         assert found.settings["epochs"] == 300
-        assert found.settings["patience"] == 11  # RecBole ends after more than 10 without progress
+        assert found.settings["patience"] == 11  # RecBole stops after more than 10 without progress
 
 
 def test_what_a_usual_file_says() -> None:

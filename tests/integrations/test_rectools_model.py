@@ -1,4 +1,4 @@
-"""`MCLRecModel` keeps RecTools' conventions, by RecTools itself: ``make test-judge`` runs this in its environment."""
+"""`MCLRecModel` follows RecTools' conventions, tested with RecTools itself in its environment: ``make test-judge``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETTINGS = {
 
 
 def interactions(number: bool = False) -> pd.DataFrame:
-    """A log in which mostly the next item follows, with ids as text or as numbers."""
+    """A log in which the next item mostly follows the current one, with ids as text or as numbers."""
     data = tiny_data(users=60, items=15)
     users = np.repeat(np.arange(1, data.num_users + 1), data.lengths)
     kind = int if number else str

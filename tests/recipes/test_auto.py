@@ -1,4 +1,4 @@
-"""The recipe `auto`: which data get it, and what its rules choose by their sizes."""
+"""The recipe `auto`: which data it applies to, and what its rules choose from the data's sizes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_many_short_histories_have_a_filter_beside_attention() -> None:
     long = replace(BEAUTY, interactions=900_000)
     for sizes, alpha in ((BEAUTY, 0.7), (few, 0.0), (long, 0.0), (ML_100K, 0.0)):
         assert settings(sizes)["alpha"] == alpha
-    recipe = resolve("mclrec", None, AUTO, {"encoder": "gru"}, BEAUTY)  # which has no attention
+    recipe = resolve("mclrec", None, AUTO, {"encoder": "gru"}, BEAUTY)  # without attention
     assert {"alpha", "attention_dropout"}.isdisjoint(key for one in recipe.choices for key in one.settings)
 
 
@@ -165,7 +165,7 @@ def test_any_sizes_give_a_recipe(sizes: DataSizes) -> None:
 
 
 def all_settings(model: str) -> dict[str, Any]:
-    """Every setting of a model and of its training at its default."""
+    """Default values of all settings of a model and its training."""
     kinds = (registry.model_class(model).config_type, TrainingConfig)
     fields = {info.alias or key: info for kind in kinds for key, info in kind.model_fields.items()}
     return {key: info.get_default() for key, info in fields.items()}
@@ -188,7 +188,7 @@ def test_what_a_log_takes_is_not_refused_before_it_is_read(sizes: DataSizes, dat
 def test_a_search_holds_what_auto_chooses(sizes: DataSizes) -> None:
     for model in WITH_AUTO:
         base = resolve(model, None, AUTO, sizes=sizes)
-        space = search_space(model, None, AUTO, sizes=sizes)  # refuses a value of the recipe that is outside
+        space = search_space(model, None, AUTO, sizes=sizes)  # refuses a recipe value outside
         assert {key for key, dimension in space.items() if dimension.holds(value_of(base, key))} == set(space)
 
 

@@ -1,4 +1,4 @@
-"""The data set: a log that lies in this package."""
+"""A data set for mclrec: a log that is included in this package."""
 
 from pathlib import Path
 
