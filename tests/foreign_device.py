@@ -5,7 +5,7 @@ A `ForeignTensor` claims to be on ``cuda:0`` and holds a host tensor, on which o
 
 - an operation that mixes both devices is refused, except for zero-dimensional tensors in pointwise operations, for
   host indices into a device tensor, and for copies;
-- where the host would wait for the device, `ForeignDevice.waits` records the operation and the nearest line of our code;
+- where the host would wait for the device, `ForeignDevice.waits` records the operation and our nearest source line;
 - a non-blocking copy to the host has arrived only after waiting for an event that was recorded after it. Until then
   the host tensor holds garbage;
 - work can be recorded as a CUDA graph records it (`ForeignDevice.record`): by address, with host numbers as constants,

@@ -1,4 +1,4 @@
-"""The library in the lines that its first page promises."""
+"""The Python interface, in the few lines that the README promises."""
 
 from __future__ import annotations
 

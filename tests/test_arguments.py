@@ -105,7 +105,7 @@ ODD: tuple[Any, ...] = (
 def test_arguments_of_odd_types_are_refused(
     name: str, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is refused by an error of ours, or means something; none gets as far as another package."""
+    """Each is refused with an MclrecError or accepted; none causes an error in another package."""
     monkeypatch.chdir(tmp_path)
     log = tmp_path / "log.csv"
     rows = [f"u{user},i{time % 7},{time}\n" for user in range(8) for time in range(user, user + 8)]

@@ -1,4 +1,4 @@
-"""The worked example of CONTRIBUTING.md, as it is printed there."""
+"""The worked example in CONTRIBUTING.md runs as printed."""
 
 from __future__ import annotations
 

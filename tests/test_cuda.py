@@ -1,4 +1,4 @@
-"""Training, ranking and recommending on a CUDA device give what the CPU gives, and training does not wait for it."""
+"""Training, ranking and recommending on a CUDA device give the CPU's results, without waits during training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = [
 
 
 class Watch(SilentReporter):
-    """Keeps what training reports."""
+    """A reporter that keeps the losses of each step."""
 
     def __init__(self) -> None:
         self.losses: list[dict[str, float]] = []
@@ -73,7 +73,7 @@ def fit(
 
 
 def undropped(model: Recommender, p: float = 0.0) -> Recommender:
-    """Drop little or nothing: of few units all may be dropped, and LayerNorm of zeros has gradients without bound."""
+    """Reduce dropout: with few units, all may be dropped, and LayerNorm of zeros has unbounded gradients."""
     for module in model.modules():
         if isinstance(module, Dropout):
             module.p = p
@@ -113,7 +113,7 @@ def test_training_does_not_wait_for_the_device(
 
 
 class Waits:
-    """How often the host waited for the device in the batches after the first, and where."""
+    """Number and places of waits for the device, in batches after the first."""
 
     def __init__(self) -> None:
         self.most, self.places, self.batches = 0, set[str](), 0
@@ -136,7 +136,7 @@ def watch_fit(waits: Waits, model: Recommender, split: Split, directory: Path, p
             if "synchroniz" in str(one.message) and "torch/cuda" not in one.filename  # the mode itself
         ]
         waits.batches += 1
-        if waits.batches > 1:  # what is made once, is made in the first
+        if waits.batches > 1:  # one-time work happens in the first
             waits.most = max(waits.most, len(told))
             waits.places |= set(told)
 
@@ -165,7 +165,7 @@ def test_a_resumed_training_ends_where_an_undisturbed_one_does(
 def test_replayed_graphs_train_as_computed_steps(
     name: str, precision: str, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With dropout, whose seeds a replay reads anew, a cycle of learning rates, and a resumption between epochs."""
+    """With dropout, whose seed each replay reads, a learning-rate cycle, and a resumption between epochs."""
     settings: dict[str, Any] = {"graphs": True, "precision": precision, "cycle": 2}
     found = {}
     for kind, warm_up in (("replayed", step_graphs.WARM_UP), ("computed", 10**9)):
@@ -200,7 +200,7 @@ def test_graphs_train_as_packed_steps_without_dropout(split: Split, tmp_path: Pa
 
 
 def test_what_a_replayed_graph_draws_is_new_by_each_seed() -> None:
-    """Masks of dropout come from the seed that was set before the replay, as those of a computed step do."""
+    """Dropout masks depend on the seed that was set before the replay, as in a computed step."""
     drop, recorder = Dropout(0.5).train(), step_graphs.CudaGraphs(torch.device("cuda"))
     x, out = torch.ones(1000, device="cuda"), torch.empty(1000, device="cuda")
 

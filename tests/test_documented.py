@@ -1,4 +1,4 @@
-"""What the pages tell to type exists: commands, their options, make's targets, names of Python and their arguments."""
+"""Everything that the pages tell readers to type exists: commands, options, make targets, Python names and arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def options(command: str) -> set[str]:
 def test_the_commands_of_a_page_parse(page: str) -> None:
     for words in commands(page):
         command = GROUP.commands[words[0]]
-        command.make_context(words[0], words[1:])  # raises a usage error, which says what is wrong
+        command.make_context(words[0], words[1:])  # raises a usage error that says what is wrong
 
 
 @pytest.mark.parametrize("name", sorted(GROUP.commands))

@@ -1,4 +1,4 @@
-"""What needs an extra says so before it begins, or does without it and says that."""
+"""Features that need an extra check for it before they begin, or do without it and say so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.extras import EXTRAS, missing, require
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "mclrec"
 MODULES = {module for extra in EXTRAS.values() for module in extra.packages}
-BEHIND = {  # rooms whose modules are imported after a check only
+BEHIND = {  # rooms whose modules are imported only after a check
     "report": "report/page.py",
     "search": "search/__init__.py",
     "serving": "cli/commands/serve.py",
@@ -22,7 +22,7 @@ BEHIND = {  # rooms whose modules are imported after a check only
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The top-level modules that some code imports at run time."""
+    """The top-level modules that a syntax tree imports."""
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -37,7 +37,7 @@ def imported(tree: ast.AST) -> set[str]:
 
 
 def without_type_checking(tree: ast.Module) -> ast.Module:
-    """A module without what only type checkers import."""
+    """The module without the imports that only type checkers see."""
     tree.body = [
         node for node in tree.body if "TYPE_CHECKING" not in ast.dump(getattr(node, "test", ast.Pass()))
     ]

@@ -33,7 +33,7 @@ Kind = Literal["file", "folder", "whole folder"]
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Every file below, hidden ones too."""
+    """Text of every file below a folder, including hidden ones."""
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
@@ -321,7 +321,7 @@ def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: P
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "nothing"])
 def test_what_is_no_regular_file_is_not_opened(kind: str, tmp_path: Path) -> None:
-    """To open a pipe would wait for its writer for ever."""
+    """Opening a pipe would wait for its writer forever."""
     path = tmp_path / "found.json"
     if kind == "pipe":
         os.mkfifo(path)

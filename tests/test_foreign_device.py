@@ -1,4 +1,4 @@
-"""Every model trains, ranks and recommends on a foreign device, which refuses and waits as CUDA does."""
+"""Every model trains, ranks and recommends on the fake device, which refuses and waits as CUDA does."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BATCHES: dict[str, Any] = {"batch_size": 20, "epochs": 1}
 SEEN: tuple[Seen, ...] = ("keep", "drop")
 _FIRST, _END = -1, -2
 DRAW = {"lma4rec", "srma"}
-"""Models that draw from the generator of dropout, which also draws the seed of the device."""
+"""Models that draw from the dropout generator, which also draws the device's seed."""
 STORED = ["mclrec", "sasrec", "bpr", "caser", "bert4rec", "markov", "itemknn", "ease"]
 
 
@@ -167,7 +167,7 @@ def test_a_model_trains_and_ranks_without_waiting(
 
 
 def watched(patch: pytest.MonkeyPatch, device: ForeignDevice) -> list[int]:
-    """How often the host had waited when each batch began; below 0 in the first one of an epoch and at its end."""
+    """Number of waits at the start of each batch; negative markers for the first batch of an epoch and for its end."""
     begun: list[int] = []
     updates, finish = Steps.run, Trainer._finish_epoch
 
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_is_named_with_its_batch(
     model.loss = loss  # type: ignore[assignment]
     with pytest.raises(TrainingError, match=r"update 'all' is not finite .* epoch 1, batch 3 "):
         fit(model, split, tmp_path, "cuda", **BATCHES)
-    assert next(batches) > 4  # it went on until the values were read
+    assert next(batches) > 4  # training continued until the values were read
 
 
 @pytest.mark.parametrize("name", mostly_slow(["mclrec", "bert4rec", "iclrec"], ["bert4rec"]))
@@ -262,7 +262,7 @@ def test_a_model_loaded_on_the_device_answers_as_on_the_host(
         assert [[item for item, _ in one] for one in answers[:2]] == [
             [item for item, _ in one] for one in answers[2:]
         ]
-    assert device.waits  # the answers came from there
+    assert device.waits  # the answers came from the device
 
 
 def test_a_model_explains_and_compares_on_the_device(

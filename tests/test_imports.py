@@ -1,4 +1,4 @@
-"""What is quick to start stays quick: nothing slow is imported before it is needed."""
+"""Start-up stays quick: slow modules are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOW = ("torch", "numpy", "duckdb", "pyarrow", "narwhals", "pandas", "polars", "
 
 
 def imported(program: str) -> set[str]:
-    """Slow modules in a fresh process after a program."""
+    """Slow modules that are imported after running a program in a fresh process."""
     ending = f"\nimport sys\nsys.stderr.write(' '.join(name for name in {SLOW!r} if name in sys.modules))"
     child = subprocess.run(
         [sys.executable, "-c", program + ending], capture_output=True, text=True, check=True

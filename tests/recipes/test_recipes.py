@@ -1,4 +1,4 @@
-"""Recipes: which section is taken, what goes before what, and what the errors say."""
+"""Recipes: choice of the section, precedence of files and overrides, and error messages."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_numbers_hold_for_one_data_set_and_the_recipe_as_it_is() -> None:
         ("mclrec", None, "auto"),
         ("mclrec", "ml-100k", "auto"),
         ("sasrec", "lastfm", "auto"),
-        ("bsarec", "lastfm", None),  # it has the authors' settings for it
+        ("bsarec", "lastfm", None),  # has the authors' settings for lastfm
         ("gru4rec", "ml-100k", None),
         ("mclrec", "beauty", None),
         ("sasrec", "toys", None),
@@ -256,7 +256,7 @@ def test_validation_chooses_what_is_added_to_scores_if_something_is(
     else:
         fails("calibrate_scores has no effect", model, None, "default", off)
     written = tmp_path / "written.toml"
-    write_recipe(written, recipe, "as it is")  # with all settings, and is read again
+    write_recipe(written, recipe, "as it is")  # writes all settings, and reads them back
 
 
 def test_files_that_are_no_recipes(plain: str, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_settings(text: str, value: object) -> None:
 
 @pytest.mark.parametrize("key", ["cycle", "average"])
 def test_none_is_none_in_python_in_files_and_on_the_command_line(key: str, tmp_path: Path) -> None:
-    """A recipe has a value there; TOML has no word for none, and Python has one of its own."""
+    """None overrides the value of a recipe: TOML has no null, so it is written as the string "none"."""
     path = tmp_path / "mine.toml"
     path.write_text(f"[training]\n{key} = 3\n", encoding="utf-8")
     assert getattr(resolve("sasrec", None, path).training, key) == 3

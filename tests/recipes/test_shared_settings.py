@@ -1,4 +1,4 @@
-"""Settings that several models share: who takes them, who does not have them, and what is refused."""
+"""Settings given to several models: which models take them, which lack them, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KEYS = sorted({key for model in MODELS for key in setting_keys(model).values()})
 
 
 def settings_of(model: str) -> dict[str, Any]:
-    """All settings of a model by its default recipe, and of its training."""
+    """All settings of a model and of its training in its default recipe."""
     recipe = resolve(model, None)
     return {**recipe.training.model_dump(by_alias=True), **recipe.config.model_dump(by_alias=True)}
 
 
 def has(model: str, key: str) -> bool:
-    """Whether a model has a setting, as `mclrec train` takes it."""
+    """Whether a model has a setting that `mclrec train` accepts."""
     try:
         resolve(model, None, None, {key: settings_of(model).get(key)})
     except ConfigError as problem:
@@ -42,12 +42,12 @@ def test_each_model_takes_a_setting_that_it_has_and_the_others_are_named(models:
             check_known(models, {key: 1})
         return
     values = [value for model in having if (value := settings_of(model).get(key)) is not None]
-    if not values:  # without effect by the recipes, or none
+    if not values:  # without effect in the recipes, or None
         return
     shared = {key: values[0]}
     try:
         runs = [(model, combine_settings(model, None, None, {}, shared)) for model in models]
-    except ConfigError as problem:  # a value of one model that another refuses
+    except ConfigError as problem:  # a value from one model that another refuses
         assert str(problem).partition(":")[0] in having  # noqa: PT017
         return
     assert all(taken in ({}, shared) for _, taken in runs)
@@ -86,7 +86,7 @@ def test_a_wrong_value_is_refused_with_the_model_that_refuses_it() -> None:
 
 
 def test_settings_of_many_runs_are_left_out_where_a_run_has_no_use_for_them() -> None:
-    """And where it differs by them; what no run could use is refused."""
+    """A setting is also left out where a run sets it itself; one that no run could use is refused."""
     shared = {"crop_ratio": 0.3, "epochs": 2, "lambda_": 0.0}
     every = combine_settings("mclrec", "beauty", None, {"beta": 0.5, "lambda": 0.2}, shared)
     assert every == {"beta": 0.5, "lambda": 0.2, "crop_ratio": 0.3, "epochs": 2}

@@ -1,4 +1,4 @@
-"""Where a search looks: read from recipes, checked against the settings themselves."""
+"""Search spaces: read from recipes and checked against the settings themselves."""
 
 from __future__ import annotations
 

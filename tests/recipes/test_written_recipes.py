@@ -1,4 +1,4 @@
-"""Written recipes: read again they are what they were, whatever their settings are."""
+"""Written recipes are read back unchanged, whatever their settings are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAINED = [name for name in registry.names() if registry.entry(name).regimes]
 
 
 def none_settings() -> Iterator[tuple[str, str]]:
-    """Models and settings of theirs, or of training, that can be none."""
+    """Models with those of their settings, or of training's, that may be None."""
     for name, info in TrainingConfig.model_fields.items():
         if type(None) in get_args(info.annotation):
             yield "mclrec", info.alias or name
@@ -33,7 +33,7 @@ def none_settings() -> Iterator[tuple[str, str]]:
 
 
 def values(kind: Any) -> SearchStrategy[Any]:
-    """Values of a setting's type; some are not allowed."""
+    """Values of a setting's type, some of which are not allowed."""
     if get_origin(kind) in (Union, types.UnionType):
         return st.one_of(*map(values, get_args(kind)))
     if get_origin(kind) is Literal:
@@ -54,7 +54,7 @@ def test_none_is_written_and_read(tmp_path: Path, model: str, key: str) -> None:
     for section in section_names(model):
         try:
             recipe = resolve(model, None, section, {key: None})
-        except ConfigError:  # without effect there
+        except ConfigError:  # the setting has no effect there
             continue
         written_and_read(recipe, tmp_path / "best.toml")
 

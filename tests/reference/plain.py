@@ -1,7 +1,7 @@
-"""SASRec and MCLRec as one would write them without a thought of speed: everything padded to n, one row at a time.
+"""Reference SASRec and MCLRec, written without regard for speed: everything padded to n, one row at a time.
 
-Built of torch's own modules under the names of our state dict, so that `load_state_dict` takes over our parameters.
-Nothing of `mclrec.nn`, `mclrec.losses` or `mclrec.augment` is used.
+Built from torch's own modules under the names of our state dict, so that `load_state_dict` copies our parameters.
+Nothing from `mclrec.nn`, `mclrec.losses` or `mclrec.augment` is used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Parts = dict[str, tuple[float, Tensor]]
 
 
 def rows_of(histories: Histories) -> list[list[int]]:
-    """One list of items a history."""
+    """One list of items per history."""
     items, bounds = histories.items.tolist(), histories.offsets.tolist()
     return [items[start:stop] for start, stop in pairwise(bounds)]
 
@@ -62,20 +62,20 @@ class PlainBlock(nn.Module):
 
 
 class PlainEncoder(nn.Module):
-    """Causal transformer over left-aligned histories, zeros up to n behind them."""
+    """Causal transformer over left-aligned histories, padded with zeros to n at the end."""
 
     def __init__(self, config: SequentialConfig, num_items: int) -> None:
         super().__init__()
         self.max_length, self.newest = config.max_length, config.positions == "newest"
         self.items = nn.Embedding(num_items + 2, config.hidden_size, padding_idx=0)
         self.positions = nn.Embedding(config.max_length, config.hidden_size)
-        self.positions.register_buffer("seen", torch.tensor(0))  # ours notes there what it has trained
+        self.positions.register_buffer("seen", torch.tensor(0))  # our module records trained positions there
         self.norm = nn.LayerNorm(config.hidden_size, eps=1e-12)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(PlainBlock(config) for _ in range(config.layers))
 
     def forward(self, histories: list[list[int]]) -> Tensor:
-        """(B, n, d); what stands behind a history's end means nothing."""
+        """(B, n, d) states; those beyond the end of a history are meaningless."""
         n = self.max_length
         items = torch.zeros(len(histories), n, dtype=torch.int64)
         places = torch.zeros(len(histories), n, dtype=torch.int64)
@@ -87,7 +87,7 @@ class PlainEncoder(nn.Module):
             for t in range(n):
                 for s in range(t + 1):
                     seen[row, t, s] = s < len(history) and history[s] != 0
-                if not seen[row, t].any():  # nothing but hidden items so far: itself
+                if not seen[row, t].any():  # only hidden items so far: attends to itself
                     seen[row, t, t] = True
         x = self.dropout(self.norm(self.items(items) + self.positions(places)))
         for block in self.blocks:
@@ -102,7 +102,7 @@ class PlainEncoder(nn.Module):
 
 
 class PlainSASRec(nn.Module):
-    """An encoder and the recommendation loss of either regime."""
+    """An encoder and the recommendation loss, for either training unit."""
 
     def __init__(self, config: SequentialConfig, num_items: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class PlainSASRec(nn.Module):
         self.encoder = PlainEncoder(config, num_items)
 
     def loss(self, batch: Batch) -> Parts:
-        """L_rec, target by target: eq. 3 as logits, or SASRec's eq. 6."""
+        """L_rec, one target at a time: eq. 3 as logits, or SASRec's eq. 6."""
         histories, table = rows_of(batch.histories), self.encoder.items.weight
         states, total = self.encoder(histories), table.new_zeros(())
         asked = [
@@ -121,7 +121,7 @@ class PlainSASRec(nn.Module):
         ]
         for number, (place, target) in enumerate(zip(asked, batch.targets.tolist(), strict=True)):
             scores = table @ states[place]
-            if self.config.loss == "softmax":  # over the padding id too, not over the mask id
+            if self.config.loss == "softmax":  # includes the padding id, excludes the mask id
                 total = total - torch.log(F.softmax(scores[: self.num_items + 1], dim=0)[target])
             else:
                 assert batch.negatives is not None
@@ -132,7 +132,7 @@ class PlainSASRec(nn.Module):
 
 
 class PlainAugmenter(nn.Module):
-    """Eq. 5: d -> d/2 -> d/4 -> d, then length 1."""
+    """Eq. 5: d -> d/2 -> d/4 -> d, then L2 normalisation."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
@@ -145,12 +145,12 @@ class PlainAugmenter(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Row by row."""
+        """(B, d) normalised outputs, one row at a time."""
         return torch.stack([row / row.square().sum().sqrt() for row in self.layers(hidden)])
 
 
 class PlainMCLRec(PlainSASRec):
-    """L_0 and L_1 (eq. 14 and 15), with the official code's weights of R."""
+    """L_0 and L_1 (eq. 14 and 15), with the weights of R in the official code."""
 
     config: MCLRecConfig
 
@@ -162,7 +162,7 @@ class PlainMCLRec(PlainSASRec):
 
     def encoder_loss(self, batch: Batch) -> Parts:
         """L_0."""
-        # The loss of a row of the contrast weighs as much as that of a target, or as that of a history of many.
+        # A row of the contrast weighs as much as one target, or as a whole history of targets.
         share = 1.0 if self.config.contrast_by == "history" else len(batch) / batch.count
         lambda_, beta, gamma = (share * one for one in (self.config.lambda_, self.config.beta, self.gamma))
         parts = self.loss(batch)

@@ -32,7 +32,7 @@ def official_r(x1: Tensor, x2: Tensor) -> Tensor:
 
 
 def _scores_by_row(x1: Tensor, x2: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Positive and 2(B - 1) negatives of each of the 2B rows: eq. 8's sets."""
+    """Scores of the positive and the 2(B - 1) negatives of each of the 2B rows: the sets of eq. 8."""
     rows, batch = torch.cat([x1, x2]), len(x1)
     found = []
     for place, row in enumerate(rows):
@@ -42,7 +42,7 @@ def _scores_by_row(x1: Tensor, x2: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _r(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The two sums of eq. 13 with the margins of eq. 12; 0 where there is no negative."""
+    """The two sums of eq. 13 with the margins of eq. 12; 0 without negatives."""
     if not len(negatives):
         return 0 * positives.sum()
     ends = torch.stack([positives.min(), negatives.max()])

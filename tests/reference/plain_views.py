@@ -1,4 +1,4 @@
-"""Every view that a history can become, with its probability: eq. 4 and the facts of the official code, in loops."""
+"""All possible views of a history and their probabilities: eq. 4 and the details of the official code, as loops."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Views = Counter[View]
 
 
 def crops(history: View, ratio: float) -> Views:
-    """``floor(ratio n)`` consecutive items, at least one."""
+    """Views of ``floor(ratio n)`` consecutive items, at least one."""
     kept = max(_share(history, ratio), 1)
     return _alike([history[start : start + kept] for start in range(len(history) - kept + 1)], history)
 
 
 def masks(history: View, ratio: float, token: int) -> Views:
-    """``floor(ratio n)`` positions hidden."""
+    """Views with ``floor(ratio n)`` positions replaced by the mask token."""
     return _alike(
         [
             tuple(token if place in hidden else item for place, item in enumerate(history))
@@ -31,7 +31,7 @@ def masks(history: View, ratio: float, token: int) -> Views:
 
 
 def reorders(history: View, ratio: float) -> Views:
-    """A window of ``floor(ratio n)`` consecutive items shuffled."""
+    """Views with a shuffled window of ``floor(ratio n)`` consecutive items."""
     moved = _share(history, ratio)
     return _alike(
         [
@@ -44,7 +44,7 @@ def reorders(history: View, ratio: float) -> Views:
 
 
 def pairs(operators: list[Views]) -> dict[tuple[View, View], float]:
-    """Two different operators, each ordered pair alike, drawn from on their own."""
+    """Probabilities of pairs of views from two different operators, uniform over ordered pairs, drawn independently."""
     found: Counter[tuple[View, View]] = Counter()
     chosen = list(permutations(operators, 2))
     for first, second in chosen:
@@ -59,7 +59,7 @@ def _share(history: View, ratio: float) -> int:
 
 
 def _alike(views: list[View], history: View) -> Views:
-    """Equal probabilities; a single item is left alone."""
+    """Equal probabilities for all views; a single item is left unchanged."""
     if len(history) == 1:
         views = [history]
     found: Views = Counter()

@@ -1,4 +1,4 @@
-"""What is drawn at random: views against the list of all that can be, dropout against torch's in the plain model."""
+"""Random draws: views against all possible views, and dropout against torch's dropout in the reference model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mclrec.nn.dropout import seed_dropout
 ITEMS = 9
 SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 12, "max_length": 5}
 RATES = [(0.5, 0.0), (0.0, 0.5), (0.2, 0.1), (0.1, 0.2)]
-"""Of hidden units and of attention weights."""
+"""Dropout rates of hidden units and of attention weights."""
 
 
 def large(model: SASRec | MCLRec) -> None:
@@ -59,7 +59,7 @@ def test_views_are_drawn_as_often_as_they_should(length: int, mask: str) -> None
 
 
 def same_distribution(fast: Tensor, plain: Tensor) -> None:
-    """Means and variances over the rows of (N, units) within five standard errors."""
+    """Check that means and variances over the rows of (N, units) agree within five standard errors."""
 
     def z(one: Tensor, two: Tensor) -> Tensor:
         error = (one.var(0) / len(one) + two.var(0) / len(two)).sqrt()
@@ -69,12 +69,12 @@ def same_distribution(fast: Tensor, plain: Tensor) -> None:
     assert z(fast, plain).max() < 5
     assert z((fast - middle).square(), (plain - middle).square()).max() < 5
     slow_kinds, fast_kinds = len(plain.unique(dim=0)), len(fast.unique(dim=0))
-    assert fast_kinds > 0.9 * slow_kinds  # copies do not share their masks
+    assert fast_kinds > 0.9 * slow_kinds  # copies do not share masks
 
 
 @pytest.mark.parametrize("rates", RATES, ids=str)
 def test_dropout_falls_where_and_as_often_as_torchs(rates: tuple[float, float]) -> None:
-    """Many copies of one history, beside another: each gives a sample of its hidden states."""
+    """Many copies of one history, each next to another history, give samples of its hidden states."""
     copies, history, neighbour = 2500, [3, 1, 4, 5], [2, 6, 5, 3, 5]
     values = SMALL | {"dropout": rates[0], "attention_dropout": rates[1]}
     histories = Histories.of(Packed.of([history, neighbour] * copies))
@@ -92,7 +92,7 @@ def test_dropout_falls_where_and_as_often_as_torchs(rates: tuple[float, float]) 
             states = model.target_states(Batch(histories, histories.items, 1.0))
         states = states.view(
             copies, -1, SMALL["hidden_size"]
-        )  # the tokens of history and neighbour, or the last of each
+        )  # all tokens of history and neighbour, or the last of each
         if unit == "prefixes":
             same_distribution(states[:, 0], expected[:, -1])
         else:
@@ -101,7 +101,7 @@ def test_dropout_falls_where_and_as_often_as_torchs(rates: tuple[float, float]) 
 
 @pytest.mark.parametrize("unit", ["prefixes", "sequences"])
 def test_gradients_under_dropout_are_those_of_the_masks_drawn(unit: str) -> None:
-    """Against differences of the loss along a random direction of each parameter, the same masks drawn again."""
+    """Checked against finite differences of the loss along a random direction of each parameter, with the same masks."""
     values = SMALL | {"dropout": 0.5, "attention_dropout": 0.2, "unit": unit, "updates": "joint"}
     model = MCLRec(MCLRecConfig.model_validate(values | {"lambda": 0.3, "beta": 0.5}), ITEMS)
     large(model)

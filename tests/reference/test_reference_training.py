@@ -1,4 +1,4 @@
-"""The fast path against the plain one: every part of every loss, every gradient, every parameter after training."""
+"""The fast implementation against the reference: all parts of all losses, all gradients, all trained parameters."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def plain(model: Model) -> PlainSASRec:
 
 
 def ragged(lengths: Sequence[int], seed: int = 0) -> SequenceData:
-    """Users without a common item while there are enough; the longer ones come back to their first."""
+    """Users without common items as long as the catalogue suffices; histories longer than 3 end with their first item."""
     ids = cycle((np.random.default_rng(seed).permutation(ITEMS) + 1).tolist())
     rows = [[next(ids) for _ in range(length)] for length in lengths]
     packed = Packed.of([[*row[:-1], row[0]] if len(row) > 3 else row for row in rows])
@@ -88,7 +88,7 @@ def ragged(lengths: Sequence[int], seed: int = 0) -> SequenceData:
 
 
 def batch_of(model: Model, lengths: Sequence[int] = LENGTHS, size: int = 7, seed: int = 0) -> Batch:
-    """The shortest input, the longest, and others."""
+    """A batch of the shortest input, the longest, and random others."""
     [phase], rng = model.phases(), np.random.default_rng(seed)
     examples = phase.examples(ragged(lengths, seed))
     sizes = examples.at(np.arange(len(examples))).lengths
@@ -100,7 +100,7 @@ def batch_of(model: Model, lengths: Sequence[int] = LENGTHS, size: int = 7, seed
 
 
 def _smooth(batch: Batch) -> bool:
-    """Whether no two histories share a view: R has no gradient where a negative equals the positive."""
+    """Whether no two histories share a view: R is not differentiable where a negative equals the positive."""
     owners: dict[tuple[int, ...], int] = {}
     for view in batch.views:
         for owner, row in enumerate(rows_of(view)):
@@ -111,7 +111,7 @@ def _smooth(batch: Batch) -> bool:
 
 
 def close(fast: Tensor, expected: Tensor, scale: float = 0.0) -> None:
-    """Equal within the precision of ``fast``, relative to the largest number and to ``scale``."""
+    """Check equality within the precision of ``fast``, relative to the largest expected number or to ``scale``."""
     tolerance = TOLERANCE[fast.dtype] * max(float(expected.abs().max()), scale)
     torch.testing.assert_close(fast.double(), expected, rtol=0, atol=tolerance)
 
@@ -131,7 +131,7 @@ def group_of(model: Model, update: Update) -> list[str]:
 
 
 def fast_step(model: Model, update: Update, batch: Batch) -> tuple[Losses, dict[str, Tensor | None]]:
-    """Losses, and the gradient of every parameter: only the update's group can have one."""
+    """Losses, and the gradient of every parameter; only parameters in the update's group can have one."""
     group = group_of(model, update)
     for name, parameter in model.named_parameters():
         parameter.grad = None
@@ -142,7 +142,7 @@ def fast_step(model: Model, update: Update, batch: Batch) -> tuple[Losses, dict[
 
 
 def check(model: Model, batch: Batch, dtypes: Sequence[torch.dtype] = tuple(TOLERANCE)) -> None:
-    """Parts, weights and gradients of each update; the reference is computed once for all precisions."""
+    """Check parts, weights and gradients of each update; the reference is computed once for all precisions."""
     for update in dict.fromkeys(model.phases()[0].updates):
         reference, group = plain(model), group_of(model, update)
         expected = plain_parts(reference, update, batch)
@@ -152,7 +152,7 @@ def check(model: Model, batch: Batch, dtypes: Sequence[torch.dtype] = tuple(TOLE
             for name, p in reference.named_parameters()
         }
         largest = max(float(slow[name].abs().max()) for name in group)
-        assert largest > 1e-3 or len(batch) == 1  # one history has nothing to be contrasted with
+        assert largest > 1e-3 or len(batch) == 1  # a single history has no negatives
         for dtype in dtypes:
             losses, fast = fast_step(model.to(dtype), update, batch)
             assert losses.keys() == expected.keys()
@@ -206,7 +206,7 @@ def test_ablations_and_depths(ablation: dict[str, Any], unit: str) -> None:
 
 @pytest.mark.parametrize("unit", CHOICES["unit"])
 def test_more_and_longer_histories(unit: str) -> None:
-    """Several groups of like length, and more targets than the softmax takes at a time."""
+    """Covers several groups of similar length, and more targets than the softmax processes at once."""
     model = sasrec(unit=unit, max_length=20)
     lengths = np.random.default_rng(2).geometric(0.15, size=60).clip(2, 25).tolist()
     batch = batch_of(model, lengths, size=280)
@@ -244,7 +244,7 @@ def test_wholly_hidden_histories(unit: str) -> None:
 
 
 class Recording:
-    """Remembers the batches that a phase collates."""
+    """Records the batches that a phase collates."""
 
     def __init__(self, collate: Collate) -> None:
         self.batches, self._collate = list[Batch](), collate
@@ -263,7 +263,7 @@ def test_the_trainer_takes_the_same_steps(
     model = mclrec(updates=updates, unit=unit, **rate).double()
     reference, usual = plain(model), model.phases()[0]
     recording = Recording(usual.collate)
-    phase = replace(usual, collate=recording, validate=False)  # so that the last weights stay
+    phase = replace(usual, collate=recording, validate=False)  # keeps the last weights
     monkeypatch.setattr(model, "phases", lambda: (phase,))
     size = 5 if unit == "prefixes" else 4
     Trainer(

@@ -29,7 +29,7 @@ def log(runs: list[Run]) -> Path:
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
-    """A page of a browser."""
+    """A browser page in headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:

@@ -1,4 +1,4 @@
-"""The page of a rolling evaluation says what the table says, and loads nothing."""
+"""The page of a rolling evaluation shows the numbers of its table, and loads no other file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on a log: whatever the log holds is drawn, escaped, and fits every window."""
+"""The page on a log: any log can be drawn, its text is escaped, and the page fits every window."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report on judged lists: numbers, claims and what was decided, under both protocols."""
+"""The report on judged lists: numbers, claims and decisions, under both protocols."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mclrec.runs.run import Run
 
 
 def lists_of(targets: Targets, length: int) -> pd.DataFrame:
-    """The same items for everybody."""
+    """Lists with the same items for every user."""
     data = targets.data
     users = [data.user_ids[user + 1] for user in targets.users.tolist()]
     rows = [(user, data.item_ids[item], item) for user in users for item in range(1, length + 1)]
@@ -31,7 +31,7 @@ def case_of(given: Mapping[str, Any]) -> Case:
 
 
 def drawn_slicings(found: Judged) -> list[Slicing]:
-    """Slicings with targets in more than one slice, which the report draws."""
+    """Slicings with targets in more than one slice, which are those that the report draws."""
     table = next(iter(found.systems.values())).tables[0]
     return [one for one in slicings(table) if len(set(one.places.tolist())) > 1]
 
@@ -55,7 +55,7 @@ def test_the_report_holds_numbers_claims_and_decisions(runs: list[Run], tmp_path
 
 
 def test_slices_of_lists_are_those_of_their_ranks(runs: list[Run], tmp_path: Path) -> None:
-    """The weighted mean of a slicing's rows is the metric of the whole."""
+    """The weighted mean over the slices of a slicing is the overall metric."""
     own = {run.info.model: run for run in runs}
     case = case_of({"theirs": lists_of(case_of(own).split.test, 5), **own})
     found = case.judged("drop")

@@ -1,4 +1,4 @@
-"""The report's section on lists has what each run's own evaluation says of its lists."""
+"""The report's section on lists shows the values of each run's own evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mclrec.runs.run import Run
 
 @pytest.fixture
 def copies(runs: list[Run], tmp_path: Path) -> list[Run]:
-    """Runs that an evaluation may write to."""
+    """Copies of the runs, which an evaluation may write to."""
     return [Run(Path(shutil.copytree(run.directory, tmp_path / run.directory.name))) for run in runs]
 
 
@@ -32,7 +32,7 @@ def test_values_are_those_of_each_run(copies: list[Run], label: str) -> None:
         assert further is not None
         own = further.systems[run.info.model]
         for measure in further.measures:
-            if measure.key != "vector_diversity":  # by each model's own vectors: not of a table of several
+            if measure.key != "vector_diversity":  # uses the model's own vectors: not comparable
                 value = own[measure.key]
                 assert shown[measure.title][place] == ("" if value is None else format(value, measure.form))
         assert shown["novelty, bits"][-1] == format(further.targets["novelty"] or 0.0, ".2f")

@@ -136,7 +136,7 @@ def test_one_curve_of_ranks_is_the_hit_rate_at_every_length() -> None:
 
 
 def test_a_system_has_one_colour_in_every_plot() -> None:
-    """Also where another system is missing, as in the curves of models that only count."""
+    """Also in plots that lack another system, such as learning curves, which models that only count do not have."""
     styles = styles_of(["markov", "sasrec", "mclrec"])
     history = [{"epoch": 1, "metrics": {"ndcg@10": 0.1}}]
     curves = learning_curves({"sasrec": history, "mclrec": history}, styles)

@@ -1,4 +1,4 @@
-"""Reports on runs say what is so: whose history, which system, how surely, of how many."""
+"""Reports on runs are correct about histories, system names, significance and numbers of systems."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mclrec.runs.training_run import train
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log in which users come back to items after their test target."""
+    """A log in which users return to items after their test target."""
     return write_log(
         tmp_path_factory.mktemp("log") / "tiny.csv", at_random_times(tiny_data(items=6, longest=20))
     )
@@ -35,7 +35,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_time(log: Path) -> dict[str, Run]:
-    """Runs under the split by time, in folders of one name."""
+    """Runs under the split by time, in folders with the same name."""
     return {
         model: train(
             TrainRequest(log, model, split="time", settings=settings, out=log.parent / model / "run")
@@ -57,14 +57,14 @@ def test_a_history_ends_where_the_target_stands(by_time: dict[str, Run]) -> None
             history = [data.item_ids[item] for item in targets.histories(np.array([place])).items.tolist()]
             assert list(example.history) == [str(item) for item in history[-10:]]
             assert example.left_out == max(len(history) - 10, 0)
-            # The list is that of the ranks, of the user's own vector where the model has one.
+            # The list agrees with the ranks, and uses the user's own vector if the model has one.
             hits = [number for number, (_, hit) in enumerate(example.recommended, start=1) if hit]
             rank = int(table.ranks[place])
             assert hits == ([rank] if rank <= len(example.recommended) else [])
 
 
 def test_histories_of_the_log_do_go_beyond_some_targets(by_time: dict[str, Run]) -> None:
-    """Else the test above shows nothing."""
+    """Otherwise the test above would prove nothing."""
     targets = make_split(run_data(by_time["markov"]), "time").test
     beyond = 0
     for user, place, item in zip(targets.users, targets.places, targets.items, strict=True):
