@@ -1,4 +1,4 @@
-"""Everything that the pages tell readers to type exists: commands, options, make targets, Python names and arguments."""
+"""Everything that the pages tell readers to type exists: commands, options, make targets, Python names, arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The leaderboard: made from the published files, its rows and sorting keys, and what is refused."""
+"""The leaderboard: generation from the published files, its rows and sort keys, and what is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HOSTILE = "<script>alert(1)</script> & \"x\" 'y'"
 
 
 class Table(HTMLParser):
-    """The rows of the page: attributes of each row, and attributes and text of its cells."""
+    """Parser of the page's table: attributes of each row, and attributes and text of its cells."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def write_targets(folder: Path, name: str = "tiny") -> None:
 
 
 def write_run(folder: Path, model: str, seed: int, **changes: Any) -> dict[str, Any]:
-    """A published run on tiny data, with random ranks under both protocols; returns its record."""
+    """Write a published run on tiny data, with metrics of random ranks under both protocols, and return its record."""
     ranks = random_ranks(seed)
     record = {
         "model": model,
@@ -106,7 +106,7 @@ def write_run(folder: Path, model: str, seed: int, **changes: Any) -> dict[str, 
 def write_submission(
     folder: Path, stem: str = "theirs", *, seed: int = 7, ranks: Any = None, **changes: Any
 ) -> Path:
-    """A submission that passes, but for the changes."""
+    """Write a submission that passes the checks except for the changes."""
     (folder / FOLDER).mkdir(exist_ok=True)
     ranks = random_ranks(seed) if ranks is None else ranks
     write_ranks(folder / FOLDER / f"{stem}.parquet", SPLIT.test, ranks)
@@ -198,7 +198,7 @@ def test_another_training_than_the_papers_is_said(folder: Path) -> None:
     write_run(folder, "caser", 1, config={})
     assert rows_of(folder, "sasrec").otherwise == "sequences, bce"
     assert rows_of(folder, "mclrec").otherwise == rows_of(folder, "markov").otherwise == ""
-    caser = rows_of(folder, "caser")  # has one training only, the paper's
+    caser = rows_of(folder, "caser")  # has only one kind of training, the paper's
     assert (caser.examples, caser.loss, caser.otherwise) == ("windows", "bce", "")
     assert "paper: sequences, bce" in leaderboard(folder)
 
@@ -226,7 +226,7 @@ def test_cells_have_keys_by_which_they_are_sorted(folder: Path) -> None:
                 assert (text == "-") == (key == "")
                 assert not key or text.startswith(f"{float(key):.4f}"), attributes
     [short] = [cells for row, cells in table.rows if row["data-origin"] == "submitted"]
-    assert short[table.heads.index("HR@20")][0]["data-number"] == ""  # its lists end before
+    assert short[table.heads.index("HR@20")][0]["data-number"] == ""  # its lists end before 20
 
 
 def test_rows_say_what_they_are_filtered_by(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The leaderboard in a browser: sorting, filters, links that keep them, without scripts, and accessibility."""
+"""The leaderboard in a browser: sorting, filters kept in the address, no scripts, and accessibility."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 
 
 def column(page: Page, head: str, attribute: str | None = None) -> list[str | None]:
-    """The cells of a column that are shown, from above."""
+    """The visible cells of a column, from top to bottom."""
     return list(
         page.evaluate(
             """([head, attribute]) => {

@@ -1,4 +1,4 @@
-"""Locks: one holder at a time, who is named; what a killed process leaves keeps nobody out."""
+"""Locks: one holder at a time, which is named in refusals; a lock file left by a killed process blocks nobody."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written(
 
 
 def test_a_file_that_was_removed_in_between_is_no_lock(tmp_path: Path) -> None:
-    """Who opened the file before its holder removed it takes the next one."""
+    """A process that opened the lock file before its holder removed it locks the next file instead."""
     first = lock_in(tmp_path).acquire()
     waiting: list[bool] = []
     second = threading.Thread(target=lambda: waiting.append(bool(lock_in(tmp_path).acquire(10))))
@@ -125,7 +125,7 @@ def test_a_file_that_was_removed_in_between_is_no_lock(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_comes_and_goes_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another holder may make the folder before this one does, and remove it before this one looks."""
+    """Another holder may create the folder before this one does, and remove it before this one looks."""
     make, asked = os.mkdir, [0]
 
     def too_late(path: Path, *arguments: int) -> None:

@@ -1,4 +1,4 @@
-"""The processor of a run, in the words of its maker."""
+"""Description of the processor of a run, with the manufacturer's model name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every registered model must keep: the trainer, the evaluation and the engines rely on nothing else."""
+"""The contract of every registered model: the trainer, the evaluation and the engines rely on nothing else."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 ESTIMATED = {("lma4rec", "masks")}
-"""Whose gradient is a random estimate, so that one batch says little: see `tests/nn/test_bernoulli.py`."""
+"""Updates whose gradient is a random estimate, so that one batch shows little: see `tests/nn/test_bernoulli.py`."""
 CASES = [(name, variant) for name in registry.names() for variant in VARIANTS.get(name, [{}])]
 
 
@@ -220,7 +220,7 @@ class TestContract:
         model = build(name, variant, data)
         for module in model.modules():
             if isinstance(module, Dropout):
-                module.p = 0.0  # so that the loss of one batch falls for sure
+                module.p = 0.0  # so that the loss of a batch is certain to fall
         for phase in model.phases():
             [batch] = batches(model, phase, data)
             for update in phase.updates:

@@ -1,4 +1,4 @@
-"""Bars in a notebook: one output, drawn anew, and empty when the work is done."""
+"""Progress bars in a notebook: one output, which is redrawn, and cleared when the work is done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ run = mclrec.train("complete-journey", "sasrec", out="run", epochs=1)"""
 
 
 class Output:
-    """An output of a cell, as IPython's handles write it."""
+    """Stand-in for the output of a cell, with the methods of IPython's display handle."""
 
     def __init__(self) -> None:
         self.drawn: list[dict[str, str]] = []

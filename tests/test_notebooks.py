@@ -1,4 +1,4 @@
-"""The committed notebooks are what their scripts say, have outputs and no paths of a machine, and become pages."""
+"""The committed notebooks match their scripts, have outputs without machine paths, and become pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data of every kind: trained on, evaluated again from the run alone, reported and compared."""
+"""Data from every kind of source: training, re-evaluation from the run alone, reports and comparisons."""
 
 from __future__ import annotations
 

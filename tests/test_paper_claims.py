@@ -1,4 +1,4 @@
-"""The paper's claims: what measures them, how differences are judged, and what is said where nothing was measured."""
+"""The paper's claims: the commands that measure them, verdicts on differences, and text for unmeasured claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A package of somebody else brings a model and a data set, by entry points."""
+"""A third-party package adds a model and a data set through entry points."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = ["--set", "hidden_size=8", "--set", "epochs=2"]
 
 
 def install(target: Path, name: str, files: dict[str, str], points: dict[str, dict[str, str]]) -> None:
-    """What an installer leaves: the package's modules, and its metadata with entry points."""
+    """Write what an installer would: the package's modules, and its metadata with entry points."""
     for file, text in files.items():
         path = target / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def install(target: Path, name: str, files: dict[str, str], points: dict[str, di
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A folder of installed packages, with the one of ``tests/plugin``, as its ``pyproject.toml`` describes it."""
+    """A site-packages folder that contains the package of ``tests/plugin``, as its ``pyproject.toml`` describes it."""
     project = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     folder = tmp_path / "site"
     files = {
@@ -56,7 +56,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def python(target: Path, *words: str, cwd: Path, said: str = "") -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter that finds the installed packages."""
+    """Run a fresh interpreter that finds the installed packages."""
     paths = os.pathsep.join([str(target), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, *words],
@@ -70,7 +70,7 @@ def python(target: Path, *words: str, cwd: Path, said: str = "") -> subprocess.C
 
 
 class Said(NamedTuple):
-    """What a command did: its exit status, and what it wrote."""
+    """Result of a command: its exit status, standard output and standard error."""
 
     status: int
     output: str
@@ -95,7 +95,7 @@ json.dump(said, sys.stdout)
 
 
 def commands(target: Path, *lines: list[str], cwd: Path) -> list[Said]:
-    """Command lines, one after the other in a fresh interpreter, which is what takes time to start."""
+    """Run command lines one after another in a single fresh interpreter, because starting one is slow."""
     found = python(target, "-c", COMMANDS, cwd=cwd, said=json.dumps(lines))
     assert found.returncode == 0, found.stderr
     return [Said(*said) for said in json.loads(found.stdout)]

@@ -1,4 +1,4 @@
-"""The display of progress: one in a process, whatever works within what, and none where it is not wanted."""
+"""The progress display: one per process, however work is nested, and none where it is not wanted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files about a release agree: versions, versions of Python, the definition of done, how to cite."""
+"""Release files agree: package version, Python versions, definition of done, and citation."""
 
 from __future__ import annotations
 

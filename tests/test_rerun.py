@@ -1,4 +1,4 @@
-"""Published rows are trained again by their commands, and compared."""
+"""Published rows are retrained using their commands, and compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_row_is_trained_again_and_written_down(
     if not out:
         row["command"] = row["command"].partition(" --out")[0]
     row["test"]["F"]["NDCG@20"] += 0.0002
-    row["test"]["U"]["HR@5"] += 1e-7  # which four digits do not show
+    row["test"]["U"]["HR@5"] += 1e-7  # not visible in four digits
     write_json(tmp_path / "results" / f"{ROW}.json", row)
     monkeypatch.setattr(rerun, "RESULTS", tmp_path / "results")
     rerun.main([ROW])
@@ -36,7 +36,7 @@ def test_a_row_is_trained_again_and_written_down(
     assert float(found["published"]) - float(found["again"]) == pytest.approx(0.0002, abs=1.1e-4)
     assert f"{ROW}: 17 of 18 metrics alike to 4 digits; NDCG@20 F was" in capsys.readouterr().out
     write_json(tmp_path / "results" / f"{ROW}.json", read_json(BUNDLED))
-    for _ in range(2):  # a run that is kept is compared again
+    for _ in range(2):  # the second time, the kept run is compared
         rerun.main([ROW, "--runs", str(tmp_path / "runs")])
         [found] = rerun.read_reruns(tmp_path / "results")
         assert (found["alike"], found["farthest"]) == ("18", "")

@@ -111,7 +111,9 @@ def test_every_result_says_what_it_depends_on(path: Path) -> None:
     assert len(result["data"]["fingerprint"]) == 64
     assert result["versions"].keys() >= {"mclrec", "python", "torch"}
     assert result["test"].keys() == {"U", "F"}
-    validated = [next(iter(epoch.values())) for epoch in result["validation"] if epoch]  # pre-training is not
+    validated = [
+        next(iter(epoch.values())) for epoch in result["validation"] if epoch
+    ]  # pre-training has none
     assert result["best_epoch"] == (validated.index(max(validated)) + 1 if validated else 0)
 
 
@@ -244,7 +246,7 @@ def test_a_published_campaign_is_replaced_only_by_one_that_has_all_of_it(
 
 
 def published() -> list[dict[str, Any]]:
-    """The record of each published run, those of campaigns too."""
+    """The record of each published run, including those of campaigns."""
     campaigns = [
         json.loads(path.read_text()) for path in sorted((ROOT / "results" / "campaigns").glob("*.json"))
     ]
@@ -255,7 +257,7 @@ def published() -> list[dict[str, Any]]:
 @pytest.mark.parametrize("record", published(), ids=lambda record: record["command"])
 def test_a_published_command_still_trains_by_the_published_settings(record: dict[str, Any]) -> None:
     recipe = recipe_of(record)
-    if "config" not in record:  # campaigns of earlier versions, of which the command alone is known
+    if "config" not in record:  # campaigns of earlier versions record only the command
         return
     now = recipe.config.model_dump(mode="json", by_alias=True)
     saved = record["config"]
@@ -315,7 +317,7 @@ def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> Non
         ("https://host/log.csv", "0" * 64, "", "https://host/log.csv"),
         ("beauty", beauty, "", "beauty"),
         ("/my/Beauty.txt", beauty, " --recipe auto", "beauty"),
-        ("/my/Beauty.txt", beauty, "", "Beauty.txt"),  # by its name it would be trained by another recipe
+        ("/my/Beauty.txt", beauty, "", "Beauty.txt"),  # by name, another recipe would be used
     ):
         info: Any = SimpleNamespace(place=place, fingerprint=fingerprint)
         trained = portable_command(f"mclrec train {shlex.quote(place)}{more} --out /mnt/b", "b", info)
@@ -324,7 +326,7 @@ def test_a_published_command_names_no_folder_of_the_machine_that_ran_it() -> Non
 
 @pytest.fixture
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A log that is a registered data set of the name tiny."""
+    """A log that is registered as the data set `tiny`."""
     log = write_log(tmp_path / "tiny.csv", tiny_data())
     registered(monkeypatch, "tiny", log)
     return log
@@ -372,7 +374,7 @@ def test_runs_of_one_name_have_the_same_settings(
 
 
 def refused_runs(log: Path, folder: Path) -> dict[str, Path]:
-    """Runs that are no rows, by what is said of them."""
+    """Runs that cannot be published as rows, keyed by a pattern of the refusal."""
     (folder / "other").mkdir()
     other = write_log(folder / "other" / "tiny.csv", tiny_data(seed=7))
     renamed = write_log(folder / "Tiny-2.csv", tiny_data())

@@ -1,4 +1,4 @@
-"""Settings in Python: each can be given as an argument, beside what a function's own arguments are called."""
+"""Settings in Python: each can be given as a keyword argument without clashing with a function's own arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_doors_are_found() -> None:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_no_setting_is_called_as_an_argument(door: str) -> None:
-    """A field's own name is what Python takes; its alias, such as ``lambda``, may be another's there."""
+    """Python takes a field's own name; only its alias, such as ``targets`` of Caser, may be another argument's name."""
     taken = inspect.signature(getattr(mclrec, door)).parameters.keys()
     kinds: list[Any] = [
         TrainingConfig,

@@ -1,4 +1,4 @@
-"""The site has a place for every page and every public name, and its links lead where those of the files do."""
+"""The site has a place for every page and every public name, and its links have the targets of the files' links."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_page_has_its_place_in_the_navigation() -> None:
     named = set(re.findall(r"^      - (\S+\.md)$", SETTINGS, re.MULTILINE))
     missing = {
         page for page in placed - named if not page.startswith("results")
-    }  # these find their place themselves
+    }  # these are placed automatically
     assert missing == set()
     assert {page for page in named - placed if not page.startswith("reference/")} == set()
 

@@ -1,4 +1,4 @@
-"""Steps of one shape, recorded on a foreign device as a CUDA graph records them, train as steps that are computed."""
+"""Steps of one shape, recorded on the fake device as a CUDA graph records them, train as computed steps do."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def trained(
     counts: list[int] | None = None,
     **settings: Any,
 ) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    """Losses and weights; ``counts`` gets the operations that the device was given for each whole batch."""
+    """Losses and weights; ``counts`` receives the number of operations launched on the device for each full batch."""
     directory.mkdir(exist_ok=True)
     with foreign_device() as device, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Steps, "run", counting(device, [] if counts is None else counts))
@@ -69,7 +69,7 @@ def counting(device: ForeignDevice, counts: list[int]) -> Callable[..., None]:
         plain(self, batch, *arguments)
         if len(batch) == SETTINGS["batch_size"]:
             counts.append(device.given() - before)
-            assert len(device.waits) == waits or len(counts) == 1  # what is made once, is made in the first
+            assert len(device.waits) == waits or len(counts) == 1  # one-time work is in the first
 
     return run
 
@@ -88,7 +88,7 @@ def test_what_is_supported_is_what_the_documents_say() -> None:
 def test_replayed_steps_train_as_computed_ones(
     name: str, variant: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With dropout, a smaller last batch and learning rates that change; to the last bit."""
+    """Bit-identical, with dropout, a smaller last batch and changing learning rates."""
     counts = list[int]()
     settings: dict[str, Any] = {"graphs": True, "cycle": 1, "average": 4.0}
     replayed = trained(name, variant, split, tmp_path / "replayed", counts=counts, **settings)
@@ -133,7 +133,7 @@ def test_bf16_takes_the_same_way(name: str, split: Split, tmp_path: Path) -> Non
 def test_steps_of_packed_histories_are_not_recorded(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The layout is made on the host: this is what the recording is there to find."""
+    """Recording must fail, because the packed layout is computed on the host."""
     monkeypatch.setattr(step_graphs.GraphedSteps, "width", property(lambda _: None, lambda *_: None))
     monkeypatch.setattr(Batch, "each", lambda batch, _: batch)
     monkeypatch.setattr(step_graphs.GraphedSteps, "_fits", lambda *_: True)
@@ -145,7 +145,7 @@ def test_steps_of_packed_histories_are_not_recorded(
 def test_a_number_of_the_host_stays_what_it_was(
     split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loss that depends on something of Python which changes is replayed as it was: the comparison sees it."""
+    """A changing Python number in a loss is replayed with its recorded value, and the comparison detects it."""
 
     def drifting(model: Recommender) -> Recommender:
         assert isinstance(model, SequentialRecommender)

@@ -1,4 +1,4 @@
-"""Submissions to the leaderboard: made from lists, and each reason for which one is refused."""
+"""Submissions to the leaderboard: creation from lists, and each reason for a refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads by affinity, quota and the user's word, in this order of strength from the last."""
+"""Number of threads by affinity, quota and the user's environment, of which the last takes precedence."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mclrec.threads import (
 
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight cores by affinity, and no word of the user."""
+    """Eight cores by affinity, and no thread count set by the user."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
 
 
 def no_words() -> dict[str, str]:
-    """The environment without what it says of threads."""
+    """The environment without variables that concern threads."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -103,7 +103,7 @@ def test_the_user_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     ("running", "given", "files", "spins"),
     [
         ("1/91", {}, {}, True),
-        ("0/0", {}, {}, True),  # a sandbox that does not tell
+        ("0/0", {}, {}, True),  # a sandbox that does not report it
         ("2/91", {}, {}, False),
         ("2/91", {"OMP_NUM_THREADS": "7"}, {}, True),
         ("9/91", {"OMP_NUM_THREADS": "1"}, {}, False),

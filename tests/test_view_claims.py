@@ -1,4 +1,4 @@
-"""What published views say of the paper's sentences about them."""
+"""Verdicts of published views on the paper's statements about them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scripts.view_claims import VIEW_CLAIMS, view_verdict
 
 
 def campaign(*pairs: tuple[float, float, float, float]) -> dict[str, Any]:
-    """Alignment and uniformity of MCLRec, then of MCLRec-J, a tuple a seed."""
+    """A campaign from alignment and uniformity of MCLRec, then of MCLRec-J, with one tuple per seed."""
     views = [
         {"data": "beauty", "row": row, "seed": seed, "alignment": alignment, "uniformity": uniformity}
         for seed, (one, width, other, against) in enumerate(pairs, start=1)

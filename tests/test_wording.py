@@ -1,4 +1,4 @@
-"""Messages name options as the reader has them: every option of the source exists, and Python reads arguments."""
+"""Messages name options that exist, as command-line options there and as arguments in the Python interface."""
 
 from __future__ import annotations
 
@@ -123,11 +123,11 @@ _NEVER_ONE = {
     ),
     *("self.part", "part", "len(names)", "empty"),
 }
-"""Values before a plural that are more than one wherever the text is used, follow "of", or are words."""
+"""Values before a plural that are always more than one, follow "of", or are words."""
 
 
 def test_counts_agree_with_their_nouns() -> None:
-    """A number before a plural is written by `count_of`, which knows one from several."""
+    """A number before a plural is written using `count_of`, which chooses singular or plural."""
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):

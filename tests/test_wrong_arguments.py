@@ -1,4 +1,4 @@
-"""Arguments of a wrong type in Python: refused by one line, whatever they are."""
+"""Arguments of a wrong type in Python are refused with a one-line error, whatever they are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_an_argument_of_a_wrong_type_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for odd in ODD:
-        # No such recipe: what is not refused for itself is refused for that.
+        # The recipe does not exist: an odd value that is not refused itself is refused for the recipe.
         given: dict[str, Any] = {"data": DATA, "model": "popularity", "recipe": "nope", name: odd}
         with pytest.raises(MclrecError) as caught:
             getattr(mclrec, door)(**given)

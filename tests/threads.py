@@ -1,4 +1,4 @@
-"""Processes of one run as threads of this one: what they tell each other goes through memory."""
+"""Processes of a run simulated by threads of this process, which communicate through memory."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mclrec.distributed.group import ProcessGroup
 
 T = TypeVar("T")
 _PATIENCE = 60.0
-"""Seconds after which a thread that waits for one that does not come fails."""
+"""Seconds after which a thread fails if another does not reach the barrier."""
 
 
 class Member(ProcessGroup):
-    """`Group` whose exchanges go through a list that all members see."""
+    """A `ProcessGroup` whose members communicate through a shared list."""
 
     def __init__(self, rank: int, size: int, barrier: Barrier, said: list[Any]) -> None:
         self.rank, self.size, self.main = rank, size, rank == 0
         self._barrier, self._said = barrier, said
 
     def _tell(self, value: Any) -> list[Any]:
-        """What each has said."""
+        """Share a value, and return the values of all members."""
         self._said[self.rank] = value
         self._barrier.wait()
         found = list(self._said)
@@ -66,19 +66,19 @@ class Member(ProcessGroup):
 
 
 def members(size: int) -> list[Member]:
-    """So many that can talk to each other."""
+    """A group of `size` members that communicate with each other."""
     barrier, said = Barrier(size, timeout=_PATIENCE), [None] * size
     return [Member(rank, size, barrier, said) for rank in range(size)]
 
 
 def together(group: Sequence[Member], work: Callable[[Member], T]) -> list[T]:
-    """What ``work`` comes to for each, all at once."""
+    """Run ``work`` for all members at once, and return their results."""
 
     def run(member: Member) -> T:
         try:
             return work(member)
         except BaseException:
-            member._barrier.abort()  # the others need not wait for it
+            member._barrier.abort()  # so that the others do not wait for it
             raise
 
     with ThreadPoolExecutor(len(group)) as all_gather:

@@ -69,9 +69,7 @@ def test_sequences_are_compared_with_the_fastest_peer(
         == "epoch, fastest peer: RecTools 0.19 FlatSASRecNet, loss at targets alone, bf16 / SASRec, bf16"
     )
     assert [finding.value for finding in outcome.findings[:2]] == [3.0, 4.0]
-    assert (
-        len(others) == 6
-    )  # the other peers in our precision, and for bf16 the one with a target
+    assert len(others) == 6  # the other peers in our precision, and for bf16 the one with a target
 
 
 def test_prefixes_are_compared_with_the_fastest_peer_and_recbole(

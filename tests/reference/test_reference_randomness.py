@@ -101,7 +101,7 @@ def test_dropout_falls_where_and_as_often_as_torchs(rates: tuple[float, float]) 
 
 @pytest.mark.parametrize("unit", ["prefixes", "sequences"])
 def test_gradients_under_dropout_are_those_of_the_masks_drawn(unit: str) -> None:
-    """Checked against finite differences of the loss along a random direction of each parameter, with the same masks."""
+    """Compared with finite differences of the loss along a random direction of each parameter, with the same masks."""
     values = SMALL | {"dropout": 0.5, "attention_dropout": 0.2, "unit": unit, "updates": "joint"}
     model = MCLRec(MCLRecConfig.model_validate(values | {"lambda": 0.3, "beta": 0.5}), ITEMS)
     large(model)

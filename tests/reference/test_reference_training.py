@@ -79,7 +79,7 @@ def plain(model: Model) -> PlainSASRec:
 
 
 def ragged(lengths: Sequence[int], seed: int = 0) -> SequenceData:
-    """Users without common items as long as the catalogue suffices; histories longer than 3 end with their first item."""
+    """Users without common items while the catalogue suffices; histories longer than 3 end with their first item."""
     ids = cycle((np.random.default_rng(seed).permutation(ITEMS) + 1).tolist())
     rows = [[next(ids) for _ in range(length)] for length in lengths]
     packed = Packed.of([[*row[:-1], row[0]] if len(row) > 3 else row for row in rows])

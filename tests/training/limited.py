@@ -1,4 +1,4 @@
-"""Train on prepared data in a process that may take little memory of its own: ``python -m tests.training.limited``."""
+"""Train on prepared data in a process with little private memory: ``python -m tests.training.limited``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SETTINGS = {
 
 
 class _Enough(Exception):
-    """Some steps are done."""
+    """Enough steps are done."""
 
 
 class _Steps(SilentReporter):
@@ -48,7 +48,7 @@ class _Steps(SilentReporter):
 
 
 def work(data: SequenceData) -> None:
-    """Split, train for some steps, rank some targets."""
+    """Split the data, train for a few steps, and rank up to 1,000 targets."""
     split = leave_one_out(data)
     recipe = resolve("sasrec", "none", None, _SETTINGS)
     model = build(recipe, split.training, 1)
@@ -70,13 +70,13 @@ def work(data: SequenceData) -> None:
 
 
 def private_bytes() -> int:
-    """What the kernel counts against `RLIMIT_DATA`: memory that can be written and belongs to no file."""
+    """Bytes that the kernel counts against `RLIMIT_DATA`: writable memory that is not backed by a file."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line]
     return int(line.split()[1]) * 1024
 
 
 def main() -> None:
-    """Arguments: the prepared data, and how many bytes it may take beyond those of a first, small training."""
+    """Arguments: the prepared data, and the bytes allowed beyond those of a first, small training."""
     folder, allowed = Path(sys.argv[1]), int(sys.argv[2])
     torch.set_num_threads(1)
     work(tiny_data())

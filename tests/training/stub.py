@@ -1,4 +1,4 @@
-"""A model whose losses, parameters and validation metric are known in advance, and trainers of tests."""
+"""A stub model whose losses, parameters and validation metric are known in advance, and trainers for tests."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ SMALL: dict[str, Any] = {"hidden_size": 8, "heads": 2, "inner_size": 16, "max_le
 
 
 class StubConfig(ModelConfig):
-    """Nothing to set."""
+    """Configuration without settings."""
 
 
 class Stub(Recommender):
-    """Two scalars that walk away from zero; its validation rank in an epoch is read from a script.
+    """A model of two scalars that move away from zero; its validation rank in each epoch is read from a script.
 
     Args:
         script: rank of every target after epoch 1, 2, ... of a phase.
-        phases: what it is trained by; one validating phase over "walker" if None.
-        bad: the "walker" loss is not finite at this use of it, counted from 1.
+        phases: training phases; one validating phase over "walker" if empty.
+        bad: number of the call, counted from 1, at which the "walker" loss is not finite; never if 0.
     """
 
     config_type = StubConfig
@@ -84,17 +84,17 @@ class Stub(Recommender):
         self.epoch.fill_(context.epoch)
 
     def walk(self, batch: Batch, context: StepContext) -> Losses:
-        """Smallest at walker = 100. What it costs depends on the batch, and so do Adam's moments."""
+        """Loss with its minimum at walker = 100; its scale, and thus Adam's moments, depend on the batch."""
         self.uses += 1
         factor = torch.inf if self.uses == self.bad else batch.targets.float().mean()
         return {"far": Term(((self.walker - 100) ** 2).sum() * factor)}
 
     def stray(self, batch: Batch, context: StepContext) -> Losses:
-        """Smallest where the others meet."""
+        """Loss with its minimum where the two scalars are equal."""
         return {"apart": Term(((self.other - self.walker) ** 2).sum(), count=len(batch))}
 
     def scores(self, histories: Histories) -> Tensor:
-        """Rank the only target that there is, item 4, where the script says."""
+        """Scores that give item 4, the only validation target, the rank from the script."""
         row = -torch.ones(self.num_items + 1)
         row[5 : 4 + self.script[int(self.epoch) - 1]] = 1
         row[4] = 0
@@ -108,7 +108,7 @@ def stage(name: str, *updates: Update, epochs: int | None = None, validate: bool
 
 
 def marching(users: int = 6, items: int = 20) -> SequenceData:
-    """All users do 1, 2, 3, 4, 5: two examples a user, and item 4 is every validation target."""
+    """Data in which every history is 1, 2, 3, 4, 5: two examples per user, and validation target 4."""
     return SequenceData(
         items=np.tile(np.arange(1, 6, dtype=np.int32), users),
         offsets=np.arange(users + 1) * 5,
@@ -119,7 +119,7 @@ def marching(users: int = 6, items: int = 20) -> SequenceData:
 
 
 class Recorder(SilentReporter):
-    """Remembers what it was told, and the model's weights at the end of each epoch."""
+    """Records what is reported, and the model's weights at the end of each epoch."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -142,7 +142,7 @@ class Recorder(SilentReporter):
 def stub_trainer(
     model: Stub, data: SequenceData, directory: Path, reporter: Reporter | None = None, **training: Any
 ) -> Trainer:
-    """Four batches an epoch of `marching`; the scripted metric is MRR@10."""
+    """A trainer with four batches per epoch of `marching`; the scripted metric is MRR@10."""
     config = TrainingConfig.model_validate({"batch_size": 3, "epochs": 5, **training})
     return Trainer(
         model,
@@ -167,7 +167,7 @@ def real_trainer(
     processes: Processes = SINGLE_PROCESS,
     **settings: Any,
 ) -> Trainer:
-    """A small registered model by its recipe; ``initial`` seeds its first weights."""
+    """A trainer of a small registered model with its default recipe; ``initial`` seeds its initial weights."""
     usual = {key: value for key, value in {**SMALL, "epochs": 3}.items() if key not in settings}
     small = combine_settings(name, data.name, None, settings, usual)
     recipe = resolve(name, data.name, None, small)
@@ -191,10 +191,10 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Whether all tensors are equal, bit by bit."""
+    """Whether both have the same names, and all tensors are equal."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def timeless(history: Sequence[EpochRecord]) -> list[dict[str, Any]]:
-    """Records without what differs from run to run."""
+    """Epoch records without their durations, which differ between runs."""
     return [{key: value for key, value in asdict(record).items() if key != "seconds"} for record in history]

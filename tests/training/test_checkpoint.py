@@ -1,4 +1,4 @@
-"""The checkpoint: all of it or the one before, only for the run that wrote it; and the request to stop before it."""
+"""Checkpoints are atomic and accepted only by the run that wrote them; a signal requests a stop with a checkpoint."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_crash_while_writing_leaves_the_one_before(tmp_path: Path, monkeypatch
 
 
 def test_best_weights_are_those_of_the_epoch_that_the_position_names(tmp_path: Path) -> None:
-    """A run killed after a better epoch, and before the position says so, still has the weights before it."""
+    """A run killed after saving better weights, but before saving the position, keeps the previous best weights."""
     checkpoints, better = written(tmp_path), {"a": torch.zeros(4)}
     checkpoints.save_best(better, 1, 2)
     assert same(checkpoints.load_best(1, checkpoints.load()[0].best_epoch), MODEL)

@@ -1,4 +1,4 @@
-"""The plateau of a validation curve."""
+"""Detection of a plateau in a validation curve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mclrec.training.early_stopping import on_plateau
 
 
 def test_a_dip_does_not_end_a_rise() -> None:
-    # Yelp, SASRec with relative positions: the best epoch of these is the 14th, and the curve went on to rise.
+    # Yelp, SASRec with relative positions: the 14th of these epochs is the first best, and the curve rose later.
     curve = [126, 220, 294, 354, 398, 426, 445, 458, 461, 465, 471, 470, 475, 477, 474, 475, 476, 476, 477]
     assert not any(on_plateau(curve[:epoch], 7) for epoch in range(len(curve)))
 

@@ -1,4 +1,4 @@
-"""What a model freezes before a phase stays as it is in that phase, and in no other."""
+"""Parameters that a model freezes at the start of a phase stay unchanged in that phase only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mclrec.errors import TrainingError
 from mclrec.models.phases import Update
 from mclrec.training.fit_result import FitResult
 
-STEPS = 4  # of an epoch of `marching`
+STEPS = 4  # per epoch of `marching`
 
 
 class Freezing(Stub):

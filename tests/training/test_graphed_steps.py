@@ -1,4 +1,4 @@
-"""The order in which steps are warmed up, recorded and replayed, and where that is refused or has no effect."""
+"""The order of warm-up, recording and replay of steps, and cases in which graphs are refused or have no effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DATA = tiny_data(users=30)
 
 
 class Log:
-    """A recorder that remembers the order, and does the work again when it is to be replayed."""
+    """A fake recorder that logs the order of calls, and repeats the work on replay."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -63,7 +63,7 @@ def graphed(name: str, directory: Path, **given: Any) -> Trainer:
 
 
 def seen_batches(model: Recommender) -> list[Batch]:
-    """The batches that reach the model's loss, from now on."""
+    """A list to which all later batches that reach the model's loss are appended."""
     assert isinstance(model, SequentialRecommender)
     seen, plain = list[Batch](), model.loss
 
@@ -80,7 +80,7 @@ def test_batches_are_warmed_up_recorded_and_replayed(log: Log, tmp_path: Path) -
     batches = -(-len(trainer.model.phases()[0].examples(trainer.split.training)) // 16)
     assert batches > 6
     trainer.fit()
-    whole = 2 * (batches - 1)  # the last one of an epoch is smaller, and comes to no recorder
+    whole = 2 * (batches - 1)  # the last one of an epoch is smaller and is not recorded
     first = [call for number in range(3) for call in ("record", f"replay {number}")]
     later = [f"replay {number}" for number in range(3)]
     warm = 3 * step_graphs.WARM_UP * ["warm"]
@@ -94,7 +94,7 @@ def test_whole_batches_stand_where_the_first_did(log: Log, tmp_path: Path) -> No
     *whole, smaller = seen
     assert len({id(batch) for batch in whole}) == 1
     assert len(smaller) < len(whole[0]) == 16
-    assert isinstance(smaller.histories, PaddedHistories)  # which the same losses take
+    assert isinstance(smaller.histories, PaddedHistories)  # accepted by the same losses
 
 
 def test_the_values_are_those_of_each_batch(
@@ -112,7 +112,7 @@ def test_the_values_are_those_of_each_batch(
 
 
 def test_a_batch_with_another_share_of_the_epoch_is_computed(log: Log, tmp_path: Path) -> None:
-    """What stands in a graph as a number must be that of the batch."""
+    """A number that is constant in a graph must equal that of the batch."""
     trainer = graphed("sasrec", tmp_path)
     phase = trainer.model.phases()[0]
     steps = trainer._steps(phase, trainer._optimisers(phase), phase.examples(DATA))
@@ -151,7 +151,7 @@ def test_it_goes_on_after_any_batch(log: Log, name: str, tmp_path: Path) -> None
 
 
 def test_replays_are_what_is_timed(log: Log, tmp_path: Path) -> None:
-    """A plan tells the time of an epoch by a few batches, and most of an epoch's are replayed."""
+    """The time of an epoch is estimated from a few batches, and most batches of an epoch are replayed."""
     timed = graphed("sasrec", tmp_path).timed_steps(0)
     assert next(timed) > step_graphs.WARM_UP + 2
     next(timed)

@@ -1,4 +1,4 @@
-"""What a run or search is compared by with the one that it goes on with."""
+"""The identity by which a resumed run or search is compared with the original."""
 
 from __future__ import annotations
 

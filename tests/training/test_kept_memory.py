@@ -1,4 +1,4 @@
-"""Freed memory stays in the process during training, and no longer."""
+"""Freed memory is kept in the process during training, and returned afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = 64 << 20
 
 
 def page_faults(times: int = 8) -> int:
-    """Page faults of this thread while it fills so many large pieces of memory, one after the other."""
+    """Page faults of this thread while it allocates and fills a large block of memory, `times` times in a row."""
     import resource
 
     before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
@@ -25,7 +25,7 @@ def page_faults(times: int = 8) -> int:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""The batches of an epoch: each example once, the same from any start, errors of the thread passed on."""
+"""The batches of an epoch: each example once, the same batches from any start, and errors of the thread raised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLES = USUAL.examples(tiny_data())
 
 @dataclass(frozen=True)
 class Watched:
-    """Writes down the rows of each batch; fails at the batch ``bad``."""
+    """A collate function that records the rows of each batch and fails at batch ``bad``."""
 
     rows: tuple[list[int], ...]
     bad: int
@@ -80,7 +80,7 @@ def test_a_start_in_the_middle_gives_the_same_batches(start: int) -> None:
 def test_seed_phase_and_epoch_change_order_and_views(key: tuple[int, int, int]) -> None:
     first, other = epoch(), epoch(key=key)
     assert first._order.part(0, 16).tolist() != other._order.part(0, 16).tolist()
-    other._order = first._order  # the same examples, so that only the views differ
+    other._order = first._order  # same examples, so that only the views differ
     views, others = first.prepare(0).views[0].items, other.prepare(0).views[0].items
     assert not torch.equal(views, others)
 
@@ -140,7 +140,7 @@ def test_few_are_permuted_as_numpy_does() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_computed_numbers_look_random(seed: int) -> None:
-    """Where a number goes says nothing about it, nor about its neighbour."""
+    """The position of a number is independent of its value and of its neighbour, by chi-squared tests."""
     count, sides = 1 << 18, 32
     numbers = computed(count - 77, seed).part(0, count)
     cells = (np.arange(len(numbers)) * sides // count) * sides + numbers * sides // count

@@ -1,4 +1,4 @@
-"""The reader of losses: values in order, at once from the host."""
+"""The loss reader: values are passed on in order, and immediately if they are on the host."""
 
 from __future__ import annotations
 

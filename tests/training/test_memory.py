@@ -1,4 +1,4 @@
-"""Training holds memory by users and items, not by interactions: those stay in files that the system pages."""
+"""Training memory grows with users and items, not with interactions, which stay in memory-mapped files."""
 
 from __future__ import annotations
 

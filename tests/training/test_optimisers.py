@@ -1,4 +1,4 @@
-"""One Adam a group: its rate, its parameters, and a state that goes on where it was saved."""
+"""One Adam per parameter group: its learning rate, its parameters, and resumption from a saved state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def stub() -> Stub:
 
 
 def run(model: Stub, optimisers: Optimisers, steps: range) -> None:
-    """Alternate the groups, each step with a gradient of its own."""
+    """Alternate between the groups, with a different gradient at each step."""
     for step in steps:
         optimisers.reach_only("walker")
         optimisers.step("walker", ((model.walker - 3) ** 2).sum() * (1 + step))
@@ -111,7 +111,7 @@ def walked(power: float | None, steps: int = 6) -> tuple[nn.Linear, WeightAverag
 
 @pytest.mark.parametrize("power", [0, 1, 3])
 def test_equals_the_products_of_the_paper(power: int) -> None:
-    """Whole powers: weight of step s after t steps is its share times what the later steps leave of it."""
+    """Integer powers: the weight of step s after t steps is its share times the product of 1 - share of later steps."""
     model, average, path = walked(power)
     shares = [(power + 1) / (step + power) for step in range(1, len(path) + 1)]
     expected = torch.zeros(2, 3)

@@ -1,4 +1,4 @@
-"""The precision that `auto` takes: that of the quicker step, where the processor has instructions for bf16 at all."""
+"""The precision that `auto` chooses: that of the faster step, if the processor has bf16 instructions at all."""
 
 from __future__ import annotations
 

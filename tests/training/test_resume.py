@@ -1,4 +1,4 @@
-"""A run that was stopped and goes on gives what one gives that was not."""
+"""A stopped and resumed run gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
 
 
 class Stopper(Recorder):
-    """Presses Ctrl-C after some steps."""
+    """Sends a signal, Ctrl-C by default, after some steps."""
 
     def __init__(self, model: nn.Module, after: int, number: signal.Signals = signal.SIGINT) -> None:
         super().__init__(model)
@@ -56,8 +56,8 @@ def test_stops_anywhere_and_goes_on_the_same(name: str, settings: dict[str, Any]
     whole._reporter = recorder
     expected = whole.fit()
     steps = recorder.started[0][2]
-    # Early in the first epoch, after its last step, and in the middle of the second. Weights come from the
-    # checkpoint: all but the first model are initialised otherwise.
+    # Early in the first epoch, after its last step, and in the middle of the second. Weights must come from the
+    # checkpoint: all models but the first are initialised differently.
     for part, after in enumerate((2, steps - 2, steps // 2)):
         stopped = real_trainer(name, data, tmp_path / "parts", initial=1 + part, **settings)
         stopped._reporter = Stopper(stopped.model, after, (signal.SIGINT, signal.SIGTERM)[part % 2])
@@ -73,7 +73,7 @@ def test_stops_anywhere_and_goes_on_the_same(name: str, settings: dict[str, Any]
 
 @pytest.mark.parametrize("after", [3, 4, 6, 8, 9, 12, 14, 19])
 def test_resumes_in_either_phase(after: int, tmp_path: Path) -> None:
-    """Two epochs of four steps without validation, then three with."""
+    """Two epochs of four steps without validation, then three with validation."""
     _, whole, expected = _two_phases(tmp_path / "whole")
     model, _, stopped = _two_phases(tmp_path / "parts", after)
     assert stopped.interrupted
@@ -82,7 +82,7 @@ def test_resumes_in_either_phase(after: int, tmp_path: Path) -> None:
     assert timeless(found.history) == timeless(expected.history)
     assert same(recorder.weights[-1], whole.weights[-1])
     assert same(weights(model), whole.weights[2 + 2 - 1])
-    # An epoch resumed in the middle is not started again; an earlier phase neither.
+    # Neither an epoch resumed in the middle nor an earlier phase is started again.
     started = [call for call in model.calls if call in ("before", "train")]
     assert started == ["before", "train"][0 if after <= 8 else 1 :]
     epochs = [call for call in model.calls if call.startswith("epoch")]

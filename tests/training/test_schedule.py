@@ -1,4 +1,4 @@
-"""The learning rate's cycle: its shape, that the trainer keeps to it, and what does not change it."""
+"""The learning-rate cycle: its shape, its use by the trainer, and refused values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mclrec.training.schedule import LEAST_RISE, WARM_UP, cycle_epochs, one_cycl
 
 @given(st.integers(1, 5000), st.integers(1, 2))
 def test_it_rises_in_a_line_and_falls_to_nothing(steps: int, updates: int) -> None:
-    """It rises for a fifth, or for longer and less high where a fifth has few updates; never faster than it may."""
+    """It rises for a fifth of the steps, or longer if that is few updates, and never faster than 1 / LEAST_RISE."""
     factors = [one_cycle(step, steps, updates) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
     top = factors.index(max(factors))

@@ -1,4 +1,4 @@
-"""The training loop: what it minimises, when it stops, whose weights it keeps, and in which order it asks."""
+"""The training loop: what it minimises, when it stops, which weights it keeps, and the order of its calls."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ REAL: list[tuple[str, dict[str, Any]]] = [
 def test_losses_fall_and_the_order_is_learnt(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     options = settings | {"learning_rate": 0.01, "dropout": 0, "attention_dropout": 0, "epochs": 6}
     if "unit" in settings:
-        options["batch_size"] = 4  # fewer examples, as many steps
+        options["batch_size"] = 4  # fewer examples, similar number of steps
     fit = real_trainer(name, tiny_data(), tmp_path, **options).fit()
     first, last = fit.history[0], fit.history[-1]
     assert all(last.losses[part] < value for part, value in first.losses.items() if part.endswith("rec"))
     assert fit.best_value is not None
-    assert fit.best_value > 0.4  # by chance .22
+    assert fit.best_value > 0.4  # .22 by chance
     assert not fit.interrupted
 
 
@@ -52,7 +52,7 @@ def test_the_seed_decides_all_weights(name: str, tmp_path: Path) -> None:
         return weights(trainer.model)
 
     first = trained(1, "a")
-    torch.manual_seed(99)  # and nothing else
+    torch.manual_seed(99)  # must have no influence
     assert same(first, trained(1, "b"))
     assert not same(first, trained(2, "c"))
 
@@ -74,11 +74,11 @@ def test_bf16_trains_in_other_numbers_and_keeps_fp32_weights(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("ranks", "patience", "ran", "best"),
     [
-        ([5, 4, 3, 2, 1, 1], 2, 6, 5),  # an equal metric is no better one
-        ([3, 4, 5, 2, 6, 6], 2, 3, 1),  # stops before it would have got better
+        ([5, 4, 3, 2, 1, 1], 2, 6, 5),  # an equal metric is not better
+        ([3, 4, 5, 2, 6, 6], 2, 3, 1),  # stops before it would have improved
         ([3, 4, 5, 2, 6, 6], 3, 6, 4),
         ([4, 5, 3, 5, 5, 5, 1], 3, 6, 3),
-        ([12, 12, 12, 12], 2, 3, 1),  # a metric of zero is a first best
+        ([12, 12, 12, 12], 2, 3, 1),  # a metric of zero counts as the first best
         ([2, 1], 10, 2, 2),
     ],
 )
@@ -114,7 +114,7 @@ def test_history_has_a_line_an_epoch_with_mean_losses(tmp_path: Path) -> None:
     assert list(fit.history) == recorder.records
     assert recorder.started == [("train", epoch, 4, 0) for epoch in (1, 2, 3)]
     assert recorder.steps == 12
-    # Training targets are 2 and 3, as many of each; the walker leaves 0 with less than 3 x .001 a step.
+    # Training targets are 2 and 3, equally often; the walker moves from 0 by less than 3 x .001 per step.
     assert lines[0]["losses"] == {"far": pytest.approx(100**2 * 2.5, rel=1e-3)}
 
 
@@ -140,7 +140,7 @@ def test_phases_run_in_order_and_hooks_are_called_in_order(tmp_path: Path) -> No
     assert [set(record.losses) for record in fit.history] == [{"far"}] * 2 + [
         {"walker/far", "other/apart"}
     ] * 3
-    # Without validation the last weights go on, with it the best.
+    # A phase without validation passes on its last weights, one with validation its best.
     assert float(recorder.weights[1]["walker"]) < float(recorder.weights[2]["walker"])
     assert fit.best_epoch == 2
     assert same(weights(model), recorder.weights[3])
@@ -165,7 +165,7 @@ def test_a_validated_phase_hands_its_best_weights_to_the_next(tmp_path: Path) ->
 def test_a_model_without_phases_is_only_fitted(tmp_path: Path) -> None:
     fit = real_trainer("popularity", tiny_data(), tmp_path).fit()
     assert (list(fit.history), fit.best_epoch) == ([], 0)
-    assert fit.best_value is not None  # a search compares settings by it
+    assert fit.best_value is not None  # a search compares settings using it
     assert not list(tmp_path.iterdir())
 
 
@@ -251,7 +251,7 @@ def test_a_loss_that_is_not_finite_is_named(tmp_path: Path) -> None:
     assert "update 'walker'" in message
     assert "phase 'train', epoch 2, batch 3 (far inf)" in message
     assert "\n" not in message
-    assert model.walker.item() == before[-1]  # the bad gradient went nowhere
+    assert model.walker.item() == before[-1]  # the bad gradient was not applied
 
 
 def test_weights_that_the_last_step_of_an_epoch_made_infinite(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_held_out_items_do_not_reach_training(
 
 
 def _poisoned(data: SequenceData, kept: Any) -> SequenceData:
-    """Every interaction after the first ``kept`` ones of a user becomes another item's."""
+    """The data with the item of every interaction after a user's first ``kept`` ones replaced by another."""
     place = np.arange(data.num_interactions) - np.repeat(data.offsets[:-1], data.lengths)
     held_out = place >= np.repeat(kept, data.lengths)
     assert held_out.any()
@@ -303,7 +303,7 @@ def _poisoned(data: SequenceData, kept: Any) -> SequenceData:
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:
-    """Tensors at which the graph of ``loss`` ends."""
+    """Leaf tensors of the autograd graph of ``loss``."""
     found, seen, open_nodes = [], set(), [loss.grad_fn]
     while open_nodes:
         node: Any = open_nodes.pop()

@@ -1,4 +1,4 @@
-"""Which targets a validation ranks."""
+"""The targets that a validation ranks, and the estimate of its duration."""
 
 from __future__ import annotations
 
