@@ -95,7 +95,7 @@ def at_random_times(data: SequenceData) -> SequenceData:
 
 
 def assert_file_refused(read: Callable[[Path], object], path: Path, text: str | None, said: str) -> None:
-    """Check that a reader refuses a file with this text, or a missing one if None, in at most two lines with `said`."""
+    """Check that a reader refuses a file with this text (missing if None), and says ``said`` in at most two lines."""
     if text is not None:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as refused:

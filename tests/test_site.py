@@ -1,4 +1,4 @@
-"""The site has a place for every page and every public name, and its links have the targets of the files' links."""
+"""The site has a place for every page and every public name, and its links lead where the files' links do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages name options that exist, as command-line options there and as arguments in the Python interface."""
+"""Messages name options that exist: as options on the command line, as arguments in the Python interface."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def sequences(made: Made) -> dict[str, list[str]]:
 
 
 def typed(made: Made) -> Made:
-    """The log with users or items turned into integers if all of them are written as `1.0`."""
+    """The log with `.0` removed from users or items if all of them are written as `1.0`, as readers take integers."""
     columns = list(zip(*made.rows, strict=True))
     for place, values in enumerate(columns[:2]):
         if all(re.fullmatch(r"(0|-?[1-9]\d{0,14})\.0", str(value)) for value in values):

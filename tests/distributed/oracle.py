@@ -1,5 +1,7 @@
-"""Compare our loss over sharded classes with torch's ``loss_parallel`` on a DTensor of the same scores, in one process
-of a group."""
+"""Compare our loss over sharded classes with torch's ``loss_parallel`` on a DTensor of the same scores.
+
+Run in each process of a group.
+"""
 
 from __future__ import annotations
 

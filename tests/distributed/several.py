@@ -85,7 +85,7 @@ def _whole(model: Recommender) -> dict[str, Tensor]:
 
 
 def _sizes(name: str, data: SequenceData, settings: dict[str, Any], steps: int) -> dict[str, Any]:
-    """Settings for at least `steps` steps with an odd batch size whose last batch is as small as possible.
+    """Settings for at least `steps` steps with an odd batch size, chosen to leave a row or two for the last batch.
 
     Some processes then have no rows in that batch.
     """

@@ -29,7 +29,7 @@ BEAUTY = os.environ.get("MCLREC_OFFICIAL_BEAUTY")
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A log of two users whose rows are ordered neither by user nor by time."""
+    """A log of two users, with seven and eight interactions, whose rows are ordered neither by user nor by time."""
     rows = [("u2", "pear", 9), ("u1", "apple", 5), ("u2", "fig", 3), ("u1", "kiwi", 7), ("u2", "plum", 4)]
     rows += [("u1", item, 10 + place) for place, item in enumerate(ITEMS)]
     rows += [("u2", item, 20 + place) for place, item in enumerate(reversed(ITEMS))]

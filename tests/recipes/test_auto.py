@@ -49,7 +49,7 @@ def test_short_epochs_have_one_cycle_of_the_rate() -> None:
     assert (asked.epochs, asked.cycle, asked.learning_rate) == (50, "whole", 1.6e-2)
     assert resolve("sasrec", None, AUTO, sizes=ML_100K).training.epochs == 56
     assert resolve("mclrec", None, AUTO, {"updates": "two"}, ML_100K).training.epochs == 56
-    for model in WITH_AUTO:  # each setting is told once
+    for model in WITH_AUTO:  # each setting is reported once
         told = [key for one in resolve(model, None, AUTO, sizes=ML_100K).choices for key in one.settings]
         assert len(told) == len(set(told))
 
