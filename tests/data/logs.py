@@ -68,7 +68,7 @@ def hard_table(rows: int, users: int, items: int, seed: int = 0, *, text: bool =
 
 
 def at_timestamps(table: pa.Table) -> pa.Table:
-    """The same log with microsecond timestamps about a day apart from February 1968, before 1970 and over a leap day."""
+    """The same log with microsecond timestamps about a day apart from February 1968 (before 1970, with a leap day)."""
     start = int(datetime(1968, 2, 27, tzinfo=UTC).timestamp())
     times = table["time"].to_numpy() * 86_399_999_937 + start * 1_000_000
     return table.set_column(2, "time", pa.array(times, pa.timestamp("us")))
