@@ -226,7 +226,7 @@ def _targets(sizes: DataSizes) -> float:
 def _attention_dropout(sizes: DataSizes) -> Choice:
     """Among many items it pays to learn which to attend to; with few, dropout serves to create further examples."""
     length = _targets(sizes)
-    why = f"{length:,.0f} targets per window on average, which is {'many' if length >= _LONG else 'few'}"
+    why = f"targets per window: {length:,.0f} on average, which is {'many' if length >= _LONG else 'few'}"
     return Choice({"attention_dropout": 0.2 if length >= _LONG else 0.5}, why)
 
 
