@@ -11,7 +11,7 @@ from typing import Any
 from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.kept_results import directories_with
 from mclrec.experiments.reproduction import Outcome, load_outcomes, runs_folder
-from mclrec.files import read_json, write_json
+from mclrec.json_files import read_json, write_json
 from mclrec.runs.run import Run
 from mclrec.wording import count_of
 from scripts.claim_evidence import differences_of

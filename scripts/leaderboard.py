@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mclrec.errors import DataError
 from mclrec.experiments.paper import paper_protocol, table3
 from mclrec.experiments.results_table import ranks_of
-from mclrec.files import read_json
+from mclrec.json_files import read_json
 from mclrec.models import registry
 from scripts.rank_files import (
     FileRanks,

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.errors import ConfigError, MclrecError, TrainingError, unknown_name
-from mclrec.files import read_json, write_text
+from mclrec.files import write_text
+from mclrec.json_files import read_json
 from mclrec.models.directory import METRICS
 from mclrec.runs.run import LABELS, Run
 from mclrec.runs.saved_settings import check_settings

@@ -11,7 +11,7 @@ from typing import Any
 from mclrec.data.datasets import dataset, is_dataset, looks_like_path, named_by
 from mclrec.data.split import make_split
 from mclrec.errors import MclrecError, quoted
-from mclrec.files import read_json
+from mclrec.json_files import read_json
 from mclrec.recipes import resolve, section_names
 from mclrec.recipes.auto import AUTO, DataSizes
 from mclrec.runs.recipe_choice import sizes_of

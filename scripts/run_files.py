@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mclrec.data.datasets import named_by
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.runs.run import LABELS, DataInfo, Run
 from scripts.leaderboard import RANKS
 from scripts.rank_files import publish_ranks

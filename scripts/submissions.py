@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mclrec.errors import ConfigError, DataError, quoted
 from mclrec.evaluation.metrics import parse_metric
-from mclrec.files import read_json, sha256_file
+from mclrec.files import sha256_file
+from mclrec.json_files import read_json
 from mclrec.sealed_json import validated
 from scripts.rank_files import FileRanks, TargetSet, check_ranks, read_ranks, targets_of
 

@@ -25,7 +25,7 @@ from mclrec.evaluation.listed_ranks import ListedRanks, ranks_of_lists
 from mclrec.evaluation.protocol import SEEN_OF
 from mclrec.evaluation.recommended_columns import ListColumns
 from mclrec.evaluation.recommended_lists import read_lists
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.sealed_json import validated
 from scripts.rank_files import TargetSet, known_targets, read_ranks, targets_of, write_ranks
 from scripts.results_page import METRICS

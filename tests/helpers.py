@@ -15,7 +15,7 @@ from mclrec.data.packed import Packed
 from mclrec.data.sequences import SequenceData
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.sealed_json import read_sealed, sealed
 
 SMALL: dict[str, Any] = {

@@ -18,13 +18,11 @@ from mclrec.files import (
     atomic_file,
     check_writable,
     disk_is_full,
-    parse_json,
-    read_json,
     remove_leftovers,
     sha256_file,
-    write_json,
     write_text,
 )
+from mclrec.json_files import parse_json, read_json, write_json
 from mclrec.models.directory import weights_checksum
 from mclrec.models.tensors import load_tensors
 from mclrec.training.reporting import read_history

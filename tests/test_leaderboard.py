@@ -20,7 +20,7 @@ from tests.helpers import tiny_data
 from mclrec.data.split import make_split
 from mclrec.errors import DataError
 from mclrec.evaluation.metrics import MISS, summarise
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from scripts.leaderboard import BoardRow, board_rows, leaderboard
 from scripts.publish import DOCS, RESULTS, pages
 from scripts.rank_files import TargetSet, write_ranks

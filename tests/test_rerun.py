@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mclrec.files import read_json, write_json
+from mclrec.json_files import read_json, write_json
 from scripts import rerun
 from scripts.results_overview import overview
 

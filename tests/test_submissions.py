@@ -19,7 +19,7 @@ from mclrec.data.loading import load
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError, DataError
 from mclrec.evaluation.metrics import MISS, summarise
-from mclrec.files import read_json, write_json
+from mclrec.json_files import read_json, write_json
 from mclrec.runs.judging import judge
 from scripts.publish import RESULTS
 from scripts.rank_files import TargetSet, known_targets, read_ranks, write_ranks

@@ -29,7 +29,7 @@ from shop import Shop, days
 
 import mclrec
 from mclrec.evaluation.significance import paired_bootstrap
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 
 WAYS = ("never", "updated", "anew")
 PROTOCOL = (

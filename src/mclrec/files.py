@@ -1,24 +1,21 @@
-"""Files: atomic writes, checks before writing, JSON with line numbers in errors, checksums."""
+"""Files: atomic writes, checks before writing, checksums."""
 
 from __future__ import annotations
 
 import atexit
 import errno
 import hashlib
-import json
-import math
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from mclrec.errors import DataError, MclrecError, OutputError, quoted
+from mclrec.errors import DataError, MclrecError, OutputError
 from mclrec.locks import lock_beside
 
 __all__ = [
@@ -28,8 +25,6 @@ __all__ = [
     "check_writable",
     "disk_is_full",
     "irregular",
-    "parse_json",
-    "read_json",
     "regular_file",
     "remove_leftovers",
     "remove_unfinished",
@@ -37,7 +32,6 @@ __all__ = [
     "sha256_file",
     "system_reason",
     "without_temporary",
-    "write_json",
     "write_text",
 ]
 
@@ -322,11 +316,6 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
 def irregular(mode: int) -> str | None:
     """The kind of a path according to its mode, such as a pipe; None for a regular file."""
     kind = stat.S_IFMT(mode)
@@ -349,60 +338,6 @@ def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
     if kind is not None:
         raise error(f"{path}: is {kind}, and should be a regular file")
     return path
-
-
-def read_json(path: Path, error: type[MclrecError] = DataError) -> Any:
-    """Read a JSON file; ``error`` is raised if it is missing, or refused by `parse_json`."""
-    try:
-        text = regular_file(path, error).read_text(encoding="utf-8")
-    except OSError as problem:
-        raise error(f"{path}: cannot be read: {system_reason(problem)}") from None
-    except ValueError as problem:
-        raise error(f"{path}: cannot be read: {problem}") from None
-    return parse_json(text, str(path), error)
-
-
-def parse_json(text: str | bytes, where: str, error: type[MclrecError] = DataError) -> Any:
-    """Parse JSON from any source: the one parser for text that somebody else may have written.
-
-    Args:
-        text: one JSON value.
-        where: name of the file, for the message.
-        error: raised for text that is malformed, nested too deeply, has a key twice, or holds NaN, an infinity or a
-            number of thousands of digits.
-    """
-    try:
-        return json.loads(
-            text, parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_distinct_keys
-        )
-    except json.JSONDecodeError as problem:
-        raise error(f"{where}:{problem.lineno}: not valid JSON: {problem.msg}") from None
-    except RecursionError:
-        raise error(f"{where}: not valid JSON: nested too deeply") from None
-    except ValueError as problem:
-        reason = str(problem).partition("; use sys")[0]
-        raise error(f"{where}: not valid JSON: {reason}") from None
-
-
-def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, whose keys are distinct: `json` would keep the last value of each."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {quoted(counts.most_common(1)[0][0])} is there twice")
-    return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON has")
-
-
-def _finite(digits: str) -> float:
-    """Parse a float, refusing numbers beyond its range: Python would turn 1e999 into infinity."""
-    value = float(digits)
-    if math.isinf(value):
-        raise ValueError(f"{digits[:20]} is beyond the numbers of a computer")
-    return value
 
 
 def sha256_file(path: Path, error: type[MclrecError] = DataError) -> str:

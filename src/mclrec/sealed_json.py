@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mclrec.errors import DataError, MclrecError, invalid_value
-from mclrec.files import check_writable, read_json
+from mclrec.files import check_writable
+from mclrec.json_files import read_json
 
 __all__ = ["check_folder", "is_of_kind", "read_sealed", "sealed", "unsealed", "validated"]
 

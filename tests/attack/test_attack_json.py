@@ -11,7 +11,7 @@ from tests.attack.damage import damaged
 from tests.attack.inputs import Attack
 
 from mclrec.errors import MclrecError
-from mclrec.files import read_json
+from mclrec.json_files import read_json
 
 pytestmark = pytest.mark.attack
 

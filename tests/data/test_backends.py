@@ -20,7 +20,8 @@ from mclrec.data.columns import Columns
 from mclrec.data.loading import prepare
 from mclrec.data.sequences import SequenceData
 from mclrec.errors import ConfigError, DataError
-from mclrec.files import read_json, sha256_file
+from mclrec.files import sha256_file
+from mclrec.json_files import read_json
 
 needs_spark = pytest.mark.skipif(find_spec("pyspark") is None, reason="needs pyspark: make test-spark")
 OTHERS = [

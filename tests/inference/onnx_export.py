@@ -16,10 +16,10 @@ import torch
 from tests.helpers import tiny_data
 
 from mclrec.data.sequences import SequenceData
-from mclrec.files import write_json
 from mclrec.inference.exporter import OnnxReport, export_onnx
 from mclrec.inference.queries import DenseQuery
 from mclrec.inference.runtime import load_runtime
+from mclrec.json_files import write_json
 from mclrec.models import registry
 from mclrec.models.storage import save_model
 

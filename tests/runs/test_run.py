@@ -15,7 +15,7 @@ from tests.runs.conftest import start
 
 import mclrec
 from mclrec.errors import ConfigError, ModelFileError
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.models.directory import weights_checksum
 from mclrec.runs.run import Run, open_run
 from mclrec.sealed_json import read_sealed, sealed

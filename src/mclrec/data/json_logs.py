@@ -23,7 +23,7 @@ from mclrec.data.text_files import TextFile
 from mclrec.data.text_tables import compression, fill, read_by_duckdb, sql_name, sql_text
 from mclrec.data.watched_columns import is_watched_role, watched_columns, watched_roles
 from mclrec.errors import DataError, quoted
-from mclrec.files import parse_json
+from mclrec.json_files import parse_json
 
 __all__ = ["JsonLog", "are_objects", "json_id"]
 

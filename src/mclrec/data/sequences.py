@@ -19,13 +19,8 @@ from mclrec.data.origin import Origin
 from mclrec.data.packed import IntArray, Packed, counted
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, invalid_value, quoted
-from mclrec.files import (
-    atomic_directory,
-    read_json,
-    regular_file,
-    sha256_file,
-    write_json,
-)
+from mclrec.files import atomic_directory, regular_file, sha256_file
+from mclrec.json_files import read_json, write_json
 from mclrec.sealed_json import check_folder, is_of_kind
 
 __all__ = ["SequenceData", "check_place", "comes_in_parts", "distinct_items", "is_saved"]

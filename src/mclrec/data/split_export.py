@@ -27,7 +27,8 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import PARTS, Split, Targets, make_split
 from mclrec.data.split_choice import chosen_split
 from mclrec.errors import ConfigError, DataError
-from mclrec.files import atomic_directory, sha256_file, write_json
+from mclrec.files import atomic_directory, sha256_file
+from mclrec.json_files import write_json
 from mclrec.sealed_json import check_folder, is_of_kind, read_sealed, sealed, validated
 
 __all__ = [

@@ -28,7 +28,7 @@ from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import DataError
 from mclrec.evaluation.further_metrics import FurtherMetrics
 from mclrec.evaluation.metrics import MISS, FloatArray, Metric, by_user, per_user
-from mclrec.files import parse_json
+from mclrec.json_files import parse_json
 from mclrec.sealed_json import sealed, unsealed
 
 if TYPE_CHECKING:  # circular at runtime: slices imports this module

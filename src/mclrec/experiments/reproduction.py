@@ -34,7 +34,8 @@ from mclrec.experiments.results_table import (
 )
 from mclrec.experiments.target import Scope, Target
 from mclrec.experiments.view_plots import ViewPlot, view_tables
-from mclrec.files import check_writable, write_json, write_text
+from mclrec.files import check_writable, write_text
+from mclrec.json_files import write_json
 from mclrec.recipes.auto import AUTO
 from mclrec.recipes.shared_settings import told_settings
 from mclrec.runs.run import LABELS

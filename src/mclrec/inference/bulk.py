@@ -24,17 +24,11 @@ from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.vocabulary import OutsideId, Vocabulary
 from mclrec.errors import ConfigError, OutputError
-from mclrec.files import (
-    atomic_file,
-    check_writable,
-    read_json,
-    remove_leftovers,
-    replaceable_file,
-    write_json,
-)
+from mclrec.files import atomic_file, check_writable, remove_leftovers, replaceable_file
 from mclrec.inference.compiled_rules import CompiledRules
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
+from mclrec.json_files import read_json, write_json
 from mclrec.locks import lock_in
 from mclrec.progress import advancing
 

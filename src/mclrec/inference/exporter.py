@@ -18,7 +18,7 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import IntArray, Packed
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.extras import require
-from mclrec.files import atomic_directory, check_writable, sha256_file, write_json
+from mclrec.files import atomic_directory, check_writable, sha256_file
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
 from mclrec.inference.index import INDEX, build_index, check_kind
@@ -36,6 +36,7 @@ from mclrec.inference.onnx_engine import (
 from mclrec.inference.runtime import model_card, model_version
 from mclrec.inference.top_k import FloatArray, top_k
 from mclrec.inference.torch_engine import history_gains, item_vectors
+from mclrec.json_files import write_json
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import (
     ITEMS,

@@ -25,13 +25,14 @@ from mclrec.data.packed import IntArray, Packed
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import ModelFileError
 from mclrec.extras import require
-from mclrec.files import read_json, sha256_file
+from mclrec.files import sha256_file
 from mclrec.inference.arrays import mapped
 from mclrec.inference.engine import Encoder
 from mclrec.inference.exact_ranker import ExactRanker
 from mclrec.inference.history_gains import FURTHER_FORMATS, HistoryGains
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, best_first
+from mclrec.json_files import read_json
 from mclrec.models.directory import ITEMS, USERS, read_items, read_users, strangers_of
 from mclrec.sealed_json import unsealed
 

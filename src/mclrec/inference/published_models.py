@@ -24,7 +24,8 @@ from mclrec.data.datasets import looks_like_path
 from mclrec.data.unpacking import UNPACKING_ERRORS
 from mclrec.downloads import checksum_of, download, is_web_address
 from mclrec.errors import ConfigError, MclrecError, ModelFileError, quoted, unknown_name
-from mclrec.files import atomic_directory, cache_folder, read_json, sha256_file, write_json
+from mclrec.files import atomic_directory, cache_folder, sha256_file
+from mclrec.json_files import read_json, write_json
 from mclrec.models.directory import read_config
 
 __all__ = [

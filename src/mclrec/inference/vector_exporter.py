@@ -14,12 +14,13 @@ from mclrec.data.batches import Histories
 from mclrec.data.packed import Packed
 from mclrec.data.parquet_files import write_parquet
 from mclrec.data.vocabulary import Vocabulary
-from mclrec.files import atomic_directory, atomic_file, check_writable, write_json
+from mclrec.files import atomic_directory, atomic_file, check_writable
 from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
 from mclrec.inference.history_gains import NearGains
 from mclrec.inference.onnx_engine import VECTORS
 from mclrec.inference.top_k import FloatArray
 from mclrec.inference.torch_engine import history_gains, item_vectors
+from mclrec.json_files import write_json
 from mclrec.models.base import VectorRecommender
 from mclrec.models.directory import ITEMS, VECTORS_FOLDER, VECTORS_RECORD, write_ids
 from mclrec.models.storage import LoadedModel

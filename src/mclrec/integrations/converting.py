@@ -19,11 +19,11 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import make_split
 from mclrec.errors import ConfigError, ModelFileError
 from mclrec.evaluation.protocol import library_versions
-from mclrec.files import write_json
 from mclrec.integrations.checkpoints import Checkpoint, read_checkpoint
 from mclrec.integrations.item_rows import rows_by_appearance, rows_by_file, rows_by_ids
 from mclrec.integrations.recbole_config import translate
 from mclrec.integrations.sasrec_weights import rows_of_items, sasrec_of, sizes_of
+from mclrec.json_files import write_json
 from mclrec.machine import processor
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, save_model

@@ -13,7 +13,8 @@ from mclrec.data.packed import IntArray
 from mclrec.data.parquet_files import read_parquet, write_parquet
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.errors import DataError, ModelFileError
-from mclrec.files import parse_json, read_json, regular_file, system_reason
+from mclrec.files import regular_file, system_reason
+from mclrec.json_files import parse_json, read_json
 from mclrec.sealed_json import read_sealed, unsealed
 from mclrec.wording import count_of
 

@@ -22,7 +22,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.errors import ConfigError, MclrecError, ModelFileError, invalid_value
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import (

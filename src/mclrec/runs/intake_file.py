@@ -7,7 +7,7 @@ from pathlib import Path
 from mclrec.data.intake import Intake
 from mclrec.data.returns import suited_protocol
 from mclrec.errors import ModelFileError
-from mclrec.files import read_json
+from mclrec.json_files import read_json
 from mclrec.wording import percent
 
 __all__ = ["INTAKE", "read_intake", "returns_note", "returns_of"]

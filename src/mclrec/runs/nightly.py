@@ -24,8 +24,8 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import check_rule, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.errors import ConfigError, ModelFileError
-from mclrec.files import write_json
 from mclrec.inference.exporter import export_onnx
+from mclrec.json_files import write_json
 from mclrec.locks import is_empty, lock_in
 from mclrec.models import registry
 from mclrec.runs.final import final_request, measured_run, reading_like

@@ -24,7 +24,8 @@ from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
 from mclrec.evaluation.protocol import SEEN_OF, library_versions, load_ranks
 from mclrec.evaluation.ranking import evaluate
-from mclrec.files import write_json, write_text
+from mclrec.files import write_text
+from mclrec.json_files import write_json
 from mclrec.locks import Lock
 from mclrec.machine import processor
 from mclrec.models import registry

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mclrec.errors import ConfigError, ModelFileError
-from mclrec.files import write_json
+from mclrec.json_files import write_json
 from mclrec.runs.request import setting_words
 from mclrec.runs.run_directory import CANDIDATES
 from mclrec.sealed_json import read_sealed, sealed, validated

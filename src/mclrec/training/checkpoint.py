@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mclrec.distributed.layout import WHOLE, ParameterLayout
 from mclrec.errors import ModelFileError, TrainingError
-from mclrec.files import parse_json
+from mclrec.json_files import parse_json
 from mclrec.models.directory import weights_checksum
 from mclrec.models.tensors import load_tensors, read_notes, read_tensors, save_tensors
 from mclrec.sealed_json import validated

@@ -16,7 +16,8 @@ from rich.text import Text
 from mclrec.data.intake import Intake
 from mclrec.data.intake_text import intake_warnings, summary
 from mclrec.errors import ModelFileError
-from mclrec.files import parse_json, regular_file, write_text
+from mclrec.files import regular_file, write_text
+from mclrec.json_files import parse_json
 from mclrec.progress import Display, is_quiet
 from mclrec.sealed_json import sealed, unsealed, validated
 from mclrec.wording import count_of

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from mclrec.arguments import check_choice
 from mclrec.errors import ConfigError, MclrecWarning
 from mclrec.extras import require
-from mclrec.files import read_json, write_json
+from mclrec.json_files import read_json, write_json
 from mclrec.training.reporting import EpochRecord, EpochStart, SilentReporter
 
 if TYPE_CHECKING:

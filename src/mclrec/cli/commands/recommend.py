@@ -21,7 +21,7 @@ from mclrec.cli.quiet_option import takes_long
 from mclrec.cli.reading_options import reads_log
 from mclrec.cli.terminal import print_json, print_recommendations, say, tell_returns
 from mclrec.errors import ConfigError, DataError
-from mclrec.files import parse_json
+from mclrec.json_files import parse_json
 from mclrec.wording import count_of
 
 if TYPE_CHECKING:
