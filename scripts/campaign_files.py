@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from mclrec.runs.run import Run
 from mclrec.wording import count_of
 from scripts.claim_evidence import differences_of
 from scripts.row_commands import decided_command, portable_command
-from scripts.row_identity import NotPublishableError, check_row, check_scope, check_training, sizes_of_run
+from scripts.row_identity import NotPublishableError, check_row, check_scope, check_training, recorded_sizes
 from scripts.run_files import OF_RECORD, data_of
 
 _OF_RUN = {"command", "seed", "config", "training", "versions"}
@@ -96,9 +95,7 @@ def _provenance(run: Run) -> dict[str, object]:
     record = run.record.model_dump(mode="json", include=set(OF_RECORD))
     command = portable_command(run.info.command, run.directory.name, run.info.data)
     decided = decided_command(command, {"training": run.info.training})
-    sizes = sizes_of_run(run)
-    chosen_by = {} if sizes is None else {"sizes": asdict(sizes)}
-    return {**kept, "command": decided, "data": data_of(run.info.data), **chosen_by, **record}
+    return {**kept, "command": decided, "data": data_of(run.info.data), **recorded_sizes(run), **record}
 
 
 def check_replaced(path: Path, campaign: Mapping[str, Any]) -> None:

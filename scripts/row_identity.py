@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from mclrec.runs.saved_settings import other_setting
 
 SPLIT = "leave-one-out"
 """The paper's split, with which all rows are measured."""
+
+
+_known_sizes: dict[tuple[str, str], DataSizes] = {}
+"""Sizes by data fingerprint and split."""
 
 
 class NotPublishableError(MclrecError):
@@ -148,7 +152,18 @@ def sizes_of_run(run: Run) -> DataSizes | None:
         DataError: the data are missing.
     """
     info = run.info
-    return sizes_of(make_split(run_data(run), info.split)) if info.recipe.section == AUTO else None
+    if info.recipe.section != AUTO:
+        return None
+    key = info.data.fingerprint, info.split
+    if key not in _known_sizes:  # the runs of a campaign share their data
+        _known_sizes[key] = sizes_of(make_split(run_data(run), info.split))
+    return _known_sizes[key]
+
+
+def recorded_sizes(run: Run) -> dict[str, dict[str, Any]]:
+    """The sizes as a field of a published record; empty if the recipe does not use them."""
+    sizes = sizes_of_run(run)
+    return {} if sizes is None else {"sizes": asdict(sizes)}
 
 
 def _check_settings(run: Run, published: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from mclrec.runs.run import LABELS, DataInfo, Run
 from scripts.leaderboard import RANKS
 from scripts.rank_files import publish_ranks
 from scripts.row_commands import decided_command, portable_command, portable_place
-from scripts.row_identity import row_name, sizes_of_run
+from scripts.row_identity import recorded_sizes, row_name
 
 OF_RECORD = (
     "status",
@@ -56,11 +55,10 @@ def publish_run(directory: Path, folder: Path, *, ranks: bool = False) -> Path:
     name = row_name(run, folder)
     info, record = run.info.model_dump(mode="json"), run.record.model_dump(mode="json")
     path = folder / f"{name}-seed{info['seed']}.json"
-    sizes = sizes_of_run(run)
     row = {
         **{key: info[key] for key in _OF_RUN},
         "data": data_of(run.info.data),
-        **({} if sizes is None else {"sizes": asdict(sizes)}),
+        **recorded_sizes(run),
         **{key: record[key] for key in OF_RECORD if key in record},
         "protocols": {label: record["results"]["test"][label]["protocol"]["description"] for label in LABELS},
         "test": run.metrics,

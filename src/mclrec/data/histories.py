@@ -91,24 +91,22 @@ def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str
     if connection.execute(f"{several} LIMIT 1").fetchone() is None:
         return 0
     values = "count(DISTINCT (item, time))" if timed else "count(DISTINCT item)"
-    contradictions = (
-        'SELECT "user", min(source_row) AS first, max(source_row) AS last FROM log '  # noqa: S608 - ours
+    connection.execute(
+        'CREATE TABLE contradicted AS SELECT "user", min(source_row) AS first, max(source_row) AS last FROM log '  # noqa: S608 - ours
         f'GROUP BY "user", sequence HAVING {values} > 1'
     )
-    if not timed and (conflict := connection.execute(f"{contradictions} LIMIT 1").fetchone()) is not None:
+    if not timed and (conflict := connection.execute("FROM contradicted LIMIT 1").fetchone()) is not None:
         user, first, last = conflict
         raise DataError(
             f"{row_place(last)}: user {quoted(user)} has another list in {row_place(first)}; lists of a user have to "
             "continue each other: give one row a user"
         )
-    connection.execute(f'CREATE TABLE contradicted AS SELECT DISTINCT "user" FROM ({contradictions})')  # noqa: S608 - ours
     [(left_out,)] = connection.execute(
         'SELECT count(DISTINCT source_row) - count(DISTINCT "user") FROM log ANTI JOIN contradicted USING ("user")'
     ).fetchall()
     connection.execute(
-        'CREATE TABLE settled AS SELECT log.* FROM log LEFT JOIN contradicted ON log."user" = contradicted."user" '
-        'QUALIFY contradicted."user" IS NOT NULL OR row_number() OVER (PARTITION BY log."user", sequence '
-        "ORDER BY source_row) = 1 ORDER BY source_row, sequence"
+        'CREATE TABLE settled AS SELECT * FROM log QUALIFY "user" IN (SELECT "user" FROM contradicted) OR '
+        'row_number() OVER (PARTITION BY "user", sequence ORDER BY source_row) = 1 ORDER BY source_row, sequence'
     )
     connection.execute("DROP TABLE contradicted")
     connection.execute("DROP TABLE log")
