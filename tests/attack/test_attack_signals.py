@@ -36,6 +36,7 @@ SETTINGS = {
     "epochs": 8,
     "patience": 99,
     "checkpoint_minutes": 0,
+    "precision": "fp32",  # `auto` may choose either on a processor that is about as fast in both
 }
 SECONDS = 120
 USERS = 20_000
