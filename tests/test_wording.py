@@ -68,7 +68,7 @@ def test_options_in_messages_exist_and_have_one_form() -> None:
 @pytest.mark.parametrize(
     ("message", "expected"),
     [
-        ("say --ties file, if not, --ties hash", "say ties='file', if not, ties='hash'"),
+        ("use --ties file; if not, use --ties hash", "use ties='file'; if not, use ties='hash'"),
         ("--min-count 1 keeps all", "min_count=1 keeps all"),
         ("a smaller --min-count keeps more", "a smaller min_count keeps more"),
         ("--where 'a = 1' is true for none", "where='a = 1' is true for none"),

@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         prepare(tmp_path / "log.parquet", engine="spork")
     with pytest.raises(ConfigError, match="a frame is prepared by its own engine, not by polars"):
         prepare(pa.table({"user": [1]}), engine="polars")
-    with pytest.raises(DataError, match="a lazy frame has no order of rows"):
+    with pytest.raises(DataError, match="the rows of a lazy frame have no order"):
         prepare(pl.scan_parquet(tmp_path / "log.parquet"), columns=Columns(file_order=True))
     monkeypatch.setattr("mclrec.data.backends.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match="the engine polars is not installed: pip install polars"):
@@ -160,7 +160,9 @@ def test_an_engine_that_is_too_old_is_told(
 ) -> None:
     pq.write_table(TABLES["text ids"], tmp_path / "log.parquet")
     monkeypatch.setattr("mclrec.data.backends.version", lambda _: found)
-    with pytest.raises(ConfigError, match=f"needs polars 1.30 or newer, this is {found}: pip install"):
+    with pytest.raises(
+        ConfigError, match=f"needs polars 1.30 or newer, but {found} is installed: pip install"
+    ):
         prepare(tmp_path / "log.parquet", engine="polars")
 
 
@@ -169,9 +171,7 @@ def test_spark_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match=r'needs pyspark: pip install "mclrec\[spark\]"'):
         backends.spark_session()
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    with pytest.raises(
-        ConfigError, match=r"needs Java 17 or newer: JAVA_HOME is .*, which holds no bin/java"
-    ):
+    with pytest.raises(ConfigError, match=r"needs Java 17 or newer: JAVA_HOME is .*, which has no bin/java"):
         backends._check_java()
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()

@@ -91,7 +91,7 @@ def test_quotes_in_names() -> None:
     check("lastfm1k_refused.tsv", tracks, columns=Columns(item="5"))
     check("lastfm1k_refused.tsv", tracks, columns=Columns(item="5"), quote="none")
     with pytest.warns(
-        MclrecWarning, match=r"took column 3 as the item \(4 and 5 could be too\).*--item-column"
+        MclrecWarning, match=r"took column 3 as the item \(it could also be 4 or 5\).*--item-column"
     ):
         prepare(CASES / "lastfm1k_refused.tsv", min_count=1)
 
@@ -137,7 +137,8 @@ def test_days_are_times(name: str, user: str) -> None:
 
 def test_words_for_nothing() -> None:
     with pytest.raises(
-        DataError, match=r"rows 6 without item; the first is line 2: mend them, or drop_missing"
+        DataError,
+        match=r"incomplete rows: 6 without item; the first is line 2: fix them, or use drop_missing",
     ):
         prepare(CASES / "null_words.csv")
     left = {user: items[1:] for user, items in SIX.items()}

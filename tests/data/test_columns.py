@@ -82,15 +82,15 @@ def test_all_columns_that_are_lacking_are_told_with_their_options() -> None:
         Columns().resolve(["сессия", "товар", "день"], "журнал.csv")
     assert str(caught.value) == (
         "журнал.csv: no column looks like the user, the item or the time; name them with --user-column, --item-column, "
-        "--time-column, or a list of items with --history-column, or say that rows stand in order with --file-order "
-        "(columns there are: сессия, товар, день)"
+        "--time-column, or a list of items with --history-column, or use --file-order if the rows are in order "
+        "(columns: сессия, товар, день)"
     )
     with pytest.raises(
         DataError, match=r"the user or the time; name them with --user-column, --time-column, or say"
     ):
         Columns(item="товар").resolve(["сессия", "товар", "день"], "журнал.csv")
     with pytest.raises(
-        DataError, match=r"like the user; name it with --user-column \(columns there are: сессия, товар"
+        DataError, match=r"like the user; name it with --user-column \(columns: сессия, товар"
     ):
         Columns(item="товар", time="день").resolve(["сессия", "товар", "день"], "журнал.csv")
     with pytest.raises(DataError, match=r"like the user; name it with --user-column \(columns"):
@@ -115,7 +115,7 @@ def test_unknown_column_suggests_the_nearest() -> None:
 )
 def test_a_day_of_the_month_is_no_time(names: str) -> None:
     """In HetRec's tags, ordering by the day column alone put 5 January 2010 before 9 March 2009."""
-    with pytest.raises(DataError, match=r"the time stands in several columns \([dD]ay, .*--time-column"):
+    with pytest.raises(DataError, match=r"the time is spread over several columns \([dD]ay, .*--time-column"):
         Columns().resolve(names.split(), "log.dat")
     day = next(name for name in names.split() if name.lower() == "day")
     assert Columns(time=day).resolve(names.split(), "log.dat").time == day

@@ -147,7 +147,7 @@ def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
         load("mine")
     path.unlink()
     with pytest.raises(
-        DataError, match=r"log\.csv: no such file; install the package that brings 'mine' again"
+        DataError, match=r"log\.csv: no such file; reinstall the package that provides 'mine'"
     ):
         load("mine")
 

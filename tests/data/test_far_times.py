@@ -178,7 +178,7 @@ def test_dates_in_numbers_are_read_and_told(tmp_path: Path, form: str) -> None:
         data = prepare(source, min_count=1)
         assert data.intake is not None
         assert data.times is not None
-        assert ("dates", f"times are numbers of the form {form}, and read as dates") in intake_lines(
+        assert ("dates", f"times are numbers of the form {form}, and are read as dates") in intake_lines(
             data.intake
         )
         assert str(data.intake.left.first).startswith("2023-11-14T")
@@ -207,7 +207,7 @@ def test_hours_beside_a_date_are_refused(tmp_path: Path) -> None:
         sources: list[Any] = [path, json, frame, frame.to_pandas(), tmp_path / "log.parquet"]
         for source in sources:
             with pytest.raises(
-                DataError, match=r"the time stands in several columns \(date, time\)"
+                DataError, match=r"the time is spread over several columns \(date, time\)"
             ) as caught:
                 prepare(source, min_count=1)
             assert "time_column" in str(caught.value) or "columns" in str(caught.value)
@@ -255,10 +255,10 @@ def test_clock_times_in_text_beside_a_date_are_refused(
 def test_clock_times_alone_are_refused_with_the_form_that_reads_one_day(tmp_path: Path, form: str) -> None:
     path = text_log(tmp_path, CLOCKS[form])
     with pytest.raises(
-        DataError, match="is a clock time without a day, by which rows of several days"
+        DataError, match="is a clock time without a day, which cannot order rows of several days"
     ) as caught:
         prepare(path, min_count=1)
-    assert str(caught.value).endswith(f"where all rows are of one day, time_format='{form}' reads it")
+    assert str(caught.value).endswith(f"if all rows are of one day, use time_format='{form}'")
     assert sequences(path, time_format=form) == {1: [3, 1, 0, 2]}
 
 

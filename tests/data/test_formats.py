@@ -72,14 +72,14 @@ def test_quotes(tmp_path: Path, text: str, options: dict[str, Any]) -> None:
 
 def test_options_that_cannot_apply(tmp_path: Path) -> None:
     rows_ = log(tmp_path, "user,item,time\n1,a,1\n")
-    refused(rows_, "the time is no text|not written as time_format", time_format="%Y-%m")
+    refused(rows_, "the time is not text|does not match time_format", time_format="%Y-%m")
     refused(
         log(tmp_path, '{"user": 1, "item": 2, "time": 3}', "a.jsonl"),
-        "is JSON, where header cannot",
+        "is JSON, so header cannot",
         header=True,
     )
-    refused(log(tmp_path, "1 2 3\n2 3\n", "a.txt"), "one user a line, where quote cannot", quote='"')
-    refused(log(tmp_path, "1::2::5::3\n", "a.dat"), 'where quote " cannot apply', quote='"')
+    refused(log(tmp_path, "1 2 3\n2 3\n", "a.txt"), "one user per line, so quote cannot", quote='"')
+    refused(log(tmp_path, "1::2::5::3\n", "a.dat"), 'so quote " cannot be used', quote='"')
     with pytest.raises(ConfigError, match="time_format %Q"):
         prepare(rows_, time_format="%Q")
 
@@ -113,7 +113,7 @@ def test_damaged_and_misnamed(tmp_path: Path, packed: str) -> None:
         ("2014-01-01,7,5\n2014-01-02,7,6\n", "2 3 1", ""),
         ("4.5,1400000000,u1,i5\n3.0,1400000001,u1,i6\n", "3 4 2", ""),
         ("i5,u1,1400000000\ni6,u1,1400000001\n", "2 1 3", "took column 2 as the user and 1 as the item"),
-        ("tt5\tur1\n tt6\tur1\n", "1 2 ", "took the rows as they stand"),
+        ("tt5\tur1\n tt6\tur1\n", "1 2 ", "took the rows in file order"),
     ],
 )
 def test_columns_by_their_values(tmp_path: Path, text: str, places: str, taken: str) -> None:
@@ -154,7 +154,7 @@ def test_addresses_need_the_extension(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.undo()
     monkeypatch.setattr(remote, "EXTENSION", "no_such_extension")
     refused("s3://bucket/a.csv", "DuckDB's extension no_such_extension, which is not installed: python -c")
-    refused("ftp://example.org/a.csv", "is not read from there")
+    refused("ftp://example.org/a.csv", "cannot be read from there")
 
 
 def test_lists_of_a_user_continue_each_other(tmp_path: Path) -> None:
@@ -163,10 +163,10 @@ def test_lists_of_a_user_continue_each_other(tmp_path: Path) -> None:
     log(tmp_path, "user\titems\n1\t['a', 'b c']\n2\t[x,y]\n", "a.tsv")
     assert sequences(path, columns=Columns(history="items")) == {1: ["a", "b c"], 2: ["x", "y"]}
     log(tmp_path, "user\titems\n1\ta b\n1\tc d\n", "a.tsv")
-    refused(path, r"a\.tsv:3: user '1' has another list in .*a\.tsv:2", columns=Columns(history="items"))
+    refused(path, r"a\.tsv:3: user '1' has a different list in .*a\.tsv:2", columns=Columns(history="items"))
     refused(
         path,
-        r"lists of items are in order, where columns=Columns\(time=...\)",
+        r"lists of items are in order, so columns=Columns\(time=...\)",
         columns=Columns(history="items", time="user"),
     )
 
@@ -233,19 +233,19 @@ def test_a_column_whose_quoted_values_all_hold_the_delimiter(tmp_path: Path) -> 
         (
             lambda row: f"u{row % 7}\tS{row % 11}\t{row * 37 % 90 + 1}",
             "2",
-            "3 as the time (its numbers are no dates",
+            "3 as the time (its numbers are not dates",
         ),
         (
             lambda row: f"u{row % 7}\tm{row % 11}\tThe Band {row % 11}\t{row * 37 % 900 + 1}",
             "2",
-            "4 as the time (its numbers are no dates",
+            "4 as the time (its numbers are not dates",
         ),
         (
             lambda row: (
                 f"{15160 + row % 7}\tThe Game {row % 9}\t{('play', 'purchase')[row % 2]}\t{row * 13 % 300 / 10}\t0"
             ),
             "2",
-            "4 as the time (its numbers are no dates",
+            "4 as the time (its numbers are not dates",
         ),
     ],
 )
@@ -272,7 +272,7 @@ def test_few_users_with_small_ids_are_no_ratings(tmp_path: Path) -> None:
 
 def test_a_header_within_a_file_is_refused(tmp_path: Path) -> None:
     again = "user,item\n1,a\n1,b\nuser,item\n2,a\n"
-    refused(log(tmp_path, again), r"a\.csv:4: line is the header again", columns=Columns(file_order=True))
+    refused(log(tmp_path, again), r"a\.csv:4: line repeats the header", columns=Columns(file_order=True))
     timed = again.replace("item\n", "item,time\n").replace("a\n", "a,1\n").replace("b\n", "b,2\n")
-    refused(log(tmp_path, timed), r"a\.csv:4: line is the header again")
-    refused(log(tmp_path, timed.replace("1,a", '1," a"')), r"a\.csv:4: line is the header again")
+    refused(log(tmp_path, timed), r"a\.csv:4: line repeats the header")
+    refused(log(tmp_path, timed.replace("1,a", '1," a"')), r"a\.csv:4: line repeats the header")

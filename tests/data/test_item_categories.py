@@ -31,7 +31,7 @@ def test_text_with_several_categories_an_item(tmp_path: Path) -> None:
     assert found.of_items.tolist() == [[], [0], [1, 2], []]
     assert (found.known, found.unknown) == (2, 1)
     assert found.description == (
-        "3 categories for 2 of 3 items, from the column 'genre'; the others count in no measure by categories; "
+        "3 categories for 2 of 3 items, from the column 'genre'; measures by categories leave out the others; "
         "1 item of the table is not in the data"
     )
 
@@ -52,7 +52,7 @@ def test_a_column_that_tells_items_apart_is_asked_about(tmp_path: Path) -> None:
     rows = [f"{number},Item {number},{number % 3}\n" for number in range(1, 21)]
     found = read_categories(write(tmp_path / "a.csv", "".join(["id,label,aisle\n", *rows])), items)
     assert found.description == (
-        "20 categories for 20 of 20 items, from the column 'label'; hardly two items have the same: is it the right "
+        "20 categories for 20 of 20 items, from the column 'label'; hardly any two items share one: is it the right "
         "column?"
     )
     found = read_categories(write(tmp_path / "b.csv", "".join(["id,label,category\n", *rows])), items)
@@ -71,8 +71,8 @@ def test_numbers_are_categories_and_empty_cells_are_none(tmp_path: Path) -> None
     ("name", "text", "said"),
     [
         ("a.csv", "item,category\nx,War\n", "its first column begins with 'x', the items of the data with 7"),
-        ("a.csv", "category,item\nWar,7\n", "has no category for an item of the data"),
-        ("a.csv", "item,category\n7,\n", "has no category for an item of the data"),
+        ("a.csv", "category,item\nWar,7\n", "has no category for any item of the data"),
+        ("a.csv", "item,category\n7,\n", "has no category for any item of the data"),
         ("a.csv", "", "begins with nothing"),
         ("a.csv", "7\n", "row 1: has 1 column; categories need two, the item's id and its category"),
         ("a.xlsx", "7,War\n", "categories are read from .csv, .tsv or .parquet"),

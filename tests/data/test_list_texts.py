@@ -57,7 +57,7 @@ def test_lists_of_two_separators_in_two_batches_are_refused(monkeypatch: pytest.
     monkeypatch.setattr("mclrec.data.raw_tables._ROWS", 1)
     frame = pd.DataFrame({"user": [1, 2, 3], "items": ["a b", "c", "c,a"]})
     with pytest.raises(
-        DataError, match="row 3: history 'c,a' has ',' between items, and earlier rows have blanks"
+        DataError, match="row 3: history 'c,a' has ',' between items, but earlier rows have blanks"
     ):
         sequences(frame, columns=LISTS)
 
@@ -76,10 +76,10 @@ def test_lists_of_numbers(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("[1 2 3 ... 9]", r"was cut with '\.\.\.' when it was written"),
-        ("[1, 2, ..., 9]", r"was cut with '\.\.\.' when it was written"),
-        ("[{'aid': 1}, {'aid': 2}]", "is no list of ids"),
-        ("[[1, 2], [3, 4], x]", "is no list of ids"),
+        ("[1 2 3 ... 9]", r"was cut off with '\.\.\.' when it was written"),
+        ("[1, 2, ..., 9]", r"was cut off with '\.\.\.' when it was written"),
+        ("[{'aid': 1}, {'aid': 2}]", "is not a list of ids"),
+        ("[[1, 2], [3, 4], x]", "is not a list of ids"),
     ],
 )
 def test_lists_that_are_cut_or_none(tmp_path: Path, text: str, what: str) -> None:

@@ -165,7 +165,7 @@ def test_what_is_prepared_is_taken_as_it_is(log: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("beuty", r"unknown data set 'beuty'; did you mean 'beauty'\? .*; nor is there such a file"),
+        ("beuty", r"unknown data set 'beuty'; did you mean 'beauty'\? .*; and there is no such file"),
         ("gone/log.csv", r"gone/log\.csv: no such file"),
         ("user,item\n1,2\n", "neither the name of a data set nor a path: it is not printable"),
         ("x" * 5000, "neither the name of a data set nor a path: file name too long"),
@@ -196,6 +196,8 @@ def test_a_file_behind_the_name_of_a_data_set_is_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     TINY.save("complete-journey")
-    with pytest.warns(MclrecWarning, match=r"not the file or folder here; that is \./complete-journey"):
+    with pytest.warns(
+        MclrecWarning, match=r"not the file or folder here; for those, use \./complete-journey"
+    ):
         assert load("complete-journey").num_users == 2447
     assert load("./complete-journey").num_users == TINY.num_users

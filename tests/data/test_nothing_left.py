@@ -43,7 +43,7 @@ def test_each_rule_says_what_it_left_and_the_cure_helps(tmp_path: Path) -> None:
         prepare(path, min_count=9, drop_duplicates=True, drop_repeats=True)
     said = str(caught.value)
     assert "drop_duplicates left 18, drop_repeats left 9, min_count=9 none" in said
-    assert said.endswith("min_count=3 is the most that leaves any")
+    assert said.endswith("min_count=3 is the highest that leaves any")
     assert prepare(path, min_count=3, drop_repeats=True).num_interactions == 9
     with pytest.raises(DataError, match="nothing is left"):
         prepare(path, min_count=4, drop_repeats=True)

@@ -30,11 +30,13 @@ def test_any_changed_byte_is_refused(tmp_path: Path) -> None:
     for place in range(len(content)):
         changed = content[place] ^ (1 << int(rng.integers(8)))
         path.write_bytes(content[:place] + bytes([changed]) + content[place + 1 :])
-        with pytest.raises(DataError, match=r"table\.parquet: damaged, or not ours: .*; make it again"):
+        with pytest.raises(
+            DataError, match=r"table\.parquet: damaged, or not written by mclrec: .*; make it again"
+        ):
             read_parquet(path, DataError, "make it again")
     for size in range(0, len(content), 7):
         path.write_bytes(content[:size])
-        with pytest.raises(DataError, match="damaged, or not ours"):
+        with pytest.raises(DataError, match="damaged, or not written by mclrec"):
             read_parquet(path, DataError, "make it again")
 
 
@@ -44,5 +46,5 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder, and should be a regular file"):
         read_parquet(tmp_path, DataError, "cure")
     pq.write_table(pa.table({"id": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(DataError, match=r"not ours: it has no checksum of mclrec's; cure"):
+    with pytest.raises(DataError, match=r"not written by mclrec: it has no checksum; cure"):
         read_parquet(tmp_path / "other.parquet", DataError, "cure")

@@ -116,7 +116,7 @@ def test_what_was_taken_is_told(tmp_path: Path) -> None:
     )
     assert intake_of(data).read.rows == 13
     [line] = [text for label, text in intake_lines(intake_of(data)) if label == "split"]
-    assert line.startswith("by files, no k-core: 5 to train on (")
+    assert line.startswith("by files, no k-core: 5 for training (")
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_frames_beside_a_frame(tmp_path: Path) -> None:
         assert data.fingerprint == read(tmp_path).fingerprint
         with pytest.raises(ConfigError, match="paths beside a path"):
             prepare(made["train"], valid=str(tmp_path / "valid.csv"), test=made["test"])
-        with pytest.raises(DataError, match="is read for test and for valid too"):
+        with pytest.raises(DataError, match="is read for both valid and test"):
             prepare(made["train"], valid=made["valid"], test=made["valid"])
         with pytest.raises(DataError, match=r"the test set: polars|the test set: .*unknown column 'item'"):
             prepare(
@@ -176,7 +176,7 @@ def test_integers_beside_text_in_frames_are_refused(tmp_path: Path) -> None:
     [
         ({"test": "user,thing,time\n1,a,9\n"}, r"test.csv: .*'item'"),
         ({"valid": "user,item,time\n"}, "valid.csv: has a header and no rows"),
-        ({"valid": "user,item,time\n7,a,1\n8,b,1\n"}, "valid.csv: has no user of .*train.csv"),
+        ({"valid": "user,item,time\n7,a,1\n8,b,1\n"}, "valid.csv: shares no user with .*train.csv"),
         ({"test": "user,item,time\n1,a,1700000000000\n"}, None),
     ],
 )
@@ -197,7 +197,7 @@ def test_times_in_other_units_are_refused(tmp_path: Path) -> None:
         "user,item,time\n1,b,1700000001\n",
         "user,item,time\n1,c,1700000002000\n",
     )
-    with pytest.raises(DataError, match=r"test.csv: has times in other units"):
+    with pytest.raises(DataError, match=r"test.csv: has times in another unit"):
         read(tmp_path)
 
 
@@ -205,15 +205,15 @@ def test_files_are_named_together_and_apart(tmp_path: Path) -> None:
     train = write(tmp_path)
     with pytest.raises(ConfigError, match="test is given without valid; a split in files needs both"):
         prepare(train, test=str(tmp_path / "test.csv"))
-    with pytest.raises(DataError, match="is read for test and for valid too"):
+    with pytest.raises(DataError, match="is read for both valid and test"):
         prepare(train, valid=str(tmp_path / "test.csv"), test=str(tmp_path / "test.csv"))
-    with pytest.raises(DataError, match="is read for valid and for the log too"):
+    with pytest.raises(DataError, match="is read for both the log and valid"):
         prepare(str(tmp_path), valid=str(tmp_path / "valid.csv"), test=str(tmp_path / "test.csv"))
     with pytest.raises(DataError, match=r"missing.csv: no such file"):
         prepare(train, valid=str(tmp_path / "missing.csv"), test=str(tmp_path / "test.csv"))
     with pytest.raises(ConfigError, match="would change the split"):
         read(tmp_path, min_count=2)
-    with pytest.raises(ConfigError, match="data set with a name"):
+    with pytest.raises(ConfigError, match="is a named data set"):
         prepare("beauty", valid=str(tmp_path / "valid.csv"), test=str(tmp_path / "test.csv"))
 
 
@@ -351,7 +351,7 @@ def test_a_run_on_files_measures_what_leave_one_out_measures(tmp_path: Path) -> 
     assert mclrec.evaluate(run).metrics == mclrec.evaluate(whole).metrics
     with pytest.raises(MclrecError, match="holds out by the split"):
         mclrec.compare([run, whole])
-    with pytest.raises(ConfigError, match="does not go with a log that comes in files"):
+    with pytest.raises(ConfigError, match="cannot be used with a log that comes in files"):
         mclrec.train(tmp_path / "train.csv", "markov", split="leave-one-out", reading=parts)
     data = load(tmp_path / "train.csv", reading=parts)
     data.save(tmp_path / "kept")

@@ -66,7 +66,7 @@ def test_equals_naive_loops(data: st.DataObject, min_count: int, drop_repeats: b
     expected = naive(rows, min_count, drop_repeats)
     if not expected:
         with pytest.raises(
-            DataError, match=r"min_count=1 keeps all|min_count=\d is the most that leaves any"
+            DataError, match=r"min_count=1 keeps all|min_count=\d is the highest that leaves any"
         ):
             prepare(frame(rows), min_count=min_count, drop_repeats=drop_repeats)
         return

@@ -23,7 +23,7 @@ def test_fields(text: str, fields: list[str] | None) -> None:
 
 
 def test_what_stands_behind_a_quote_is_refused() -> None:
-    with pytest.raises(MalformedError, match="has text behind a closing quote"):
+    with pytest.raises(MalformedError, match="has text after a closing quote"):
         split_quoted('"a"b,c', ",")
 
 

@@ -144,7 +144,7 @@ def test_file_order_of_frames() -> None:
     order = Columns(file_order=True)
     assert sequences(pd.DataFrame(columns), columns=order) == {1: [3, 1, 2]}
     assert sequences(pl.DataFrame(columns), columns=order) == {1: [3, 1, 2]}
-    with pytest.raises(DataError, match="lazy frame has no order"):
+    with pytest.raises(DataError, match="lazy frame have no order"):
         prepare(pl.LazyFrame(columns), columns=order)
 
 
@@ -161,11 +161,15 @@ def test_sequence_column_breaks_ties(tmp_path: Path) -> None:
         (
             "a.csv",
             "user,item,time\n1,2,3\n1,3,soon\n",
-            r"a\.csv:3: time 'soon' is neither a number nor an ISO date; time_format says how",
+            r"a\.csv:3: time 'soon' is neither a number nor an ISO date; say how it is written with time_format",
         ),
         ("a.csv", "1,2,3\n1,3,soon\n", r"a\.csv:2: time 'soon'"),
-        ("a.csv", "user,item,time\n1,,3\n,2,3\n,2,3\n", r"a\.csv: rows 2 without user, 1 without item;"),
-        ("a.csv", "user,item,time\n1,2,nan\n", r"a\.csv: rows 1 without time"),
+        (
+            "a.csv",
+            "user,item,time\n1,,3\n,2,3\n,2,3\n",
+            r"a\.csv: incomplete rows: 2 without user, 1 without item;",
+        ),
+        ("a.csv", "user,item,time\n1,2,nan\n", r"a\.csv: incomplete rows: 1 without time"),
         ("a.csv", "", r"a\.csv: is empty$"),
         ("a.csv", "user,item,time\n", r"a\.csv: has a header and no rows$"),
         (
@@ -174,8 +178,8 @@ def test_sequence_column_breaks_ties(tmp_path: Path) -> None:
             r"a\.jsonl:2: line is not JSON",
         ),
         ("a.jsonl", "[1, 2]\n", r"a\.jsonl:1: 1 in the array is not a JSON object"),
-        ("a.txt", "1 2 3\n2\n", r"a\.txt:2: line has a user and no item"),
-        ("a.txt", "1 2 3\n2 3\n1 4\n", r"a\.txt:3: line has a user that has another line"),
+        ("a.txt", "1 2 3\n2\n", r"a\.txt:2: line has a user but no item"),
+        ("a.txt", "1 2 3\n2 3\n1 4\n", r"a\.txt:3: line has a user that already has a line"),
         ("a.xlsx", "?", r"a\.xlsx: cannot read files of type '\.xlsx'; known: \.csv"),
         ("a.parquet", "no", r"a\.parquet: cannot be read: "),
     ],
@@ -194,14 +198,14 @@ def test_other_bad_files(tmp_path: Path) -> None:
     latin.write_bytes(b"user,item,time\n1,a,3\n1,b,4\n1,caf\xe9,3\n")
     with pytest.raises(
         DataError,
-        match=r"latin\.csv:4: is not UTF-8 text \(byte 0xe9\); say what it is, such as encoding='latin-1'",
+        match=r"latin\.csv:4: is not UTF-8 text \(byte 0xe9\); give its encoding, such as encoding='latin-1'",
     ):
         prepare(latin)
     whole = gzip.compress(delimited(",").encode() * 1000)
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.csv\.gz: cannot be read"):
         prepare(tmp_path / "cut.csv.gz")
-    with pytest.raises(DataError, match=r"hdfs://a/log\.csv: is not read from there.*engine='spark'"):
+    with pytest.raises(DataError, match=r"hdfs://a/log\.csv: cannot be read from there.*engine='spark'"):
         prepare("hdfs://a/log.csv")
     with pytest.raises(DataError, match=r"none\.csv: no such file$"):
         prepare(tmp_path / "none.csv")
@@ -210,7 +214,7 @@ def test_other_bad_files(tmp_path: Path) -> None:
 def test_frames_that_do_not_fit() -> None:
     with pytest.raises(DataError, match="cannot read a list"):
         read_log([1, 2, 3])
-    with pytest.raises(DataError, match=r"row 1: item 1\.5 is no whole number"):
+    with pytest.raises(DataError, match=r"row 1: item 1\.5 is not a whole number"):
         prepare(pl.DataFrame({"user": [1], "item": [1.5], "time": [1]}))
     with pytest.raises(DataError, match="user 9223372036854775808 is beyond 64 bits; cast"):
         prepare(

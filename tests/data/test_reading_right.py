@@ -108,12 +108,12 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log.csv")
     refused(tmp_path / "log.csv", "is a pipe, which cannot be read twice; write it to a file first")
     (tmp_path / "folder.csv").mkdir()
-    refused(tmp_path / "folder.csv", "is a folder that holds no log")
+    refused(tmp_path / "folder.csv", "is a folder without a log")
     (tmp_path / "device.csv").symlink_to("/dev/null")
     refused(tmp_path / "device.csv", "is a device")
     (tmp_path / "gone.csv").symlink_to("nowhere")
     refused(tmp_path / "gone.csv", r"gone\.csv: no such file")
-    refused(tmp_path / "h*.csv", "no such file, nor one that matches it as a pattern")
+    refused(tmp_path / "h*.csv", "no such file, and no file matches it as a pattern")
 
 
 # -------------------------------------------------------------------------------- text
@@ -153,7 +153,7 @@ def test_a_name_that_ends_like_a_usual_one_is_told(tmp_path: Path, ending: str) 
         with pytest.warns(MclrecWarning) as told:
             assert sequences(source) == {1: ["b", "a"]}
         texts = [str(one.message) for one in told]
-        assert any("took 'main_sku' as the item by how its name ends" in text for text in texts)
+        assert any("took 'main_sku' as the item by the end of its name" in text for text in texts)
         assert any("took 'scan_date' as the time" in text and "--time-column" in text for text in texts)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -164,7 +164,7 @@ def test_a_column_of_one_value_is_taken_with_a_warning(tmp_path: Path) -> None:
     rows = "".join(f"u{row % 4}\t{978_300_000 + row}\ta1\tA Song of {row}\n" for row in range(24))
     (tmp_path / "a.tsv").write_text(rows, encoding="utf-8")
     with pytest.warns(
-        MclrecWarning, match=r"took column 3 as the item \(all its values are alike\).*--item-column"
+        MclrecWarning, match=r"took column 3 as the item \(all its values are the same\).*--item-column"
     ):
         prepare(tmp_path / "a.tsv", min_count=1)
 
@@ -178,21 +178,21 @@ def test_a_column_of_one_value_is_taken_with_a_warning(tmp_path: Path) -> None:
             'user,item,time\n1,"a",1\n1,"b,2\n1,c,3\n',
             r"a\.csv:3: line opens a quote that is not closed; quote='none' reads quotes as text$",
         ),
-        ('user,item,time\n1,"a"b,1\n', r"a\.csv:2: line has text behind a closing quote$"),
+        ('user,item,time\n1,"a"b,1\n', r"a\.csv:2: line has text after a closing quote$"),
         (
             "user,item,time\r\n1,a,1\n1,b\r2,c,2\n",
-            r"a\.csv:3: line has 4 columns instead of 3; line endings are mixed: end all with LF",
+            r"a\.csv:3: line has 4 columns instead of 3; line endings are mixed: end all lines with LF",
         ),
-        ("user,item,time\n1,a\0,1\n", r"a\.csv:2: holds a NUL byte"),
+        ("user,item,time\n1,a\0,1\n", r"a\.csv:2: contains a NUL byte"),
         (
             "user,item,time\n1,NULL,1\n1,NA,1\n1,\\N,1\n",
-            r"a\.csv: rows 3 without item; the first is line 2: mend them, or drop_missing",
+            r"a\.csv: incomplete rows: 3 without item; the first is line 2: fix them, or use drop_missing",
         ),
         (
             "user,item,time\n\n1,,1\n",
-            r"a\.csv: rows 1 without item; the first is line 3: mend them, or drop_missing",
+            r"a\.csv: incomplete rows: 1 without item; the first is line 3: fix them, or use drop_missing",
         ),
-        (f"user,item,time\n1,a,{10**30}\n1,a,1.5\n", r"a\.csv:2: time '10+\.*0+' has more digits"),
+        (f"user,item,time\n1,a,{10**30}\n1,a,1.5\n", r"a\.csv:2: time '10+\.*0+' has too many digits"),
         ("user,item,time\n1,a,1e30\n", r"a\.csv:2: time '1e30' is beyond 64 bits"),
         ("user,item,time\n1,a,1_0\n", r"a\.csv:2: time '1_0' is neither a number nor an ISO date"),
     ],
@@ -242,7 +242,7 @@ def test_lines_of_users_have_no_columns(tmp_path: Path) -> None:
     for options in ({"columns": Columns(item="item")}, {"header": True}):
         refused(tmp_path / "a.txt", "is read as one user a line .* which has no columns", **options)
     (tmp_path / "b.txt").write_bytes(b"1 2 3\r2 4 5\n3 1 2\n")
-    refused(tmp_path / "b.txt", r"b\.txt:1: line holds CR within")
+    refused(tmp_path / "b.txt", r"b\.txt:1: line contains a CR")
 
 
 def test_an_array_is_streamed(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_sequence_columns_keep_their_order(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     assert alike(tmp_path / "a.csv", columns=Columns(sequence="n")) == {1: ["c", "b", "a"]}
     (tmp_path / "a.csv").write_text(text + "1,d,0.5\n")
-    refused(tmp_path / "a.csv", r"a\.csv:2: sequence .* more digits", columns=Columns(sequence="n"))
+    refused(tmp_path / "a.csv", r"a\.csv:2: sequence .* too many digits", columns=Columns(sequence="n"))
 
 
 @pytest.mark.parametrize(
@@ -331,25 +331,28 @@ def test_nanoseconds_and_decimals_keep_their_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"item": [1.0, 5.7]}, "row 2: item 5.7 is no whole number"),
+        ({"item": [1.0, 5.7]}, "row 2: item 5.7 is not a whole number"),
         ({"item": [1.0, 2.0**60]}, "row 2: item 1.152.*e.18 is a float beyond 2\\^53"),
-        ({"item": [1.0, float("inf")]}, "rows 1 without item; the first is row 2"),
-        ({"item": [None, "a"]}, "rows 1 without item; the first is row 1"),
-        ({"item": ["a", ""]}, "rows 1 without item; the first is row 2"),
+        ({"item": [1.0, float("inf")]}, "incomplete rows: 1 without item; the first is row 2"),
+        ({"item": [None, "a"]}, "incomplete rows: 1 without item; the first is row 1"),
+        ({"item": ["a", ""]}, "incomplete rows: 1 without item; the first is row 2"),
         ({"item": pa.array([1, 2**63], pa.uint64())}, "row 2: item 9223372036854775808 is beyond 64 bits"),
         ({"item": [True, False]}, "the item column holds bool; ids are integers or strings"),
-        ({"item": [decimal.Decimal("1.5")] * 2}, "row 1: item 1.5 is no whole number"),
-        ({"item": [[1], [2]]}, "the item column holds (large_)?list; a list is named with history_column"),
+        ({"item": [decimal.Decimal("1.5")] * 2}, "row 1: item 1.5 is not a whole number"),
+        (
+            {"item": [[1], [2]]},
+            "the item column holds (large_)?list; name a column of lists with history_column",
+        ),
         ({"time": [1.0, 1e30]}, "row 2: time 1e.30 is beyond 64 bits"),
-        ({"time": [1.0, float("nan")]}, "rows 1 without time; the first is row 2"),
+        ({"time": [1.0, float("nan")]}, "incomplete rows: 1 without time; the first is row 2"),
         ({"time": pa.array([1, 2**63], pa.uint64())}, "row 2: time 9223372036854775808 is beyond 64 bits"),
         (
             {"time": pa.array([1, 2**63 - 1], pa.timestamp("us"))},
-            "row 2: time 9223372036854775807 is no point of time",
+            "row 2: time 9223372036854775807 is infinite",
         ),
         (
             {"time": pa.array([1, 1 - 2**31], pa.int32()).cast(pa.date32())},
-            "row 2: time -2147483647 is no point of",
+            "row 2: time -2147483647 is infinite",
         ),
         ({"time": pa.array([1, 2], pa.time64("us"))}, "the time column holds time64"),
         ({"time": ["1", "soon"]}, "row 2: time 'soon' is neither a number nor an ISO date"),
@@ -388,9 +391,9 @@ def test_parts_of_other_types_are_told(tmp_path: Path) -> None:
         (
             "b",
             {"item": [1, 2]},
-            "the item column holds int64, that of .*a.parquet string; cast them to one type",
+            "the item column holds int64, but that of .*a.parquet string; cast them to one type",
         ),
-        ("b", {"time": [1.5, 2.5]}, "the time column holds double, that of"),
+        ("b", {"time": [1.5, 2.5]}, "the time column holds double, but that of"),
         ("b", {"time": pa.array([1, 2], pa.timestamp("s"))}, "the time column holds timestamp"),
     ):
         pq.write_table(table(**columns), tmp_path / f"{name}.parquet")

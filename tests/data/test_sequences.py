@@ -63,13 +63,13 @@ def test_what_is_no_id_is_refused(outside: object, ids: list[OutsideId]) -> None
         lambda value: Vocabulary(ids).dense_all([value]),
         lambda value: Vocabulary([value]),
     ):
-        with pytest.raises(DataError, match="no id of an item or user"):
+        with pytest.raises(DataError, match="not an id of an item or user"):
             ask(outside)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("ids", ["abc", b"abc", None, 5, np.array(5)])
 def test_a_text_is_no_list_of_ids(ids: object) -> None:
-    with pytest.raises(DataError, match="no list of ids"):
+    with pytest.raises(DataError, match="not a list of ids"):
         Vocabulary(["a", "b", "c"]).dense_all(ids)  # type: ignore[arg-type]
 
 

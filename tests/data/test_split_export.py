@@ -110,6 +110,6 @@ def test_an_export_is_replaced_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_several_targets_of_a_user_are_no_export(data: SequenceData, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="several targets of a user"):
+    with pytest.raises(ConfigError, match="several targets per user"):
         export_split(data, tmp_path / "split", split="time", targets="all")
     assert not (tmp_path / "split").exists()

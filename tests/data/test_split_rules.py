@@ -41,8 +41,8 @@ def test_text_and_words_say_the_rule(rule: SplitRule) -> None:
         (("leave-one-out", VALID, TEST), "takes no moments"),
         (("time", VALID, None), "both moments"),
         (("time", None, TEST), "both moments"),
-        (("time", "soon", TEST), "valid-from: 'soon' is no moment"),
-        (("time", VALID, "2024-13-01"), "test-from: '2024-13-01' is no moment"),
+        (("time", "soon", TEST), "valid-from: 'soon' is not a moment"),
+        (("time", VALID, "2024-13-01"), "test-from: '2024-13-01' is not a moment"),
         (("time", True, TEST), "valid-from"),
         (("time", 1.5, TEST), "valid-from"),
         (("tiem", None, None), "split"),
@@ -73,7 +73,7 @@ def test_a_date_is_the_first_time_that_is_not_before_it(instant: datetime, unit:
 
 
 def test_dates_where_times_are_no_moments() -> None:
-    with pytest.raises(DataError, match="log: its times, up to 17, count from no known moment"):
+    with pytest.raises(DataError, match="log: its times, up to 17, do not count from a known moment"):
         time_of(VALID, np.array([3, 17]), "log")
 
 

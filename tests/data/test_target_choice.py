@@ -164,13 +164,13 @@ def test_rules_as_text_and_as_words(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("leave-one-out", None, None, None, "last"), "leave-one-out has one target a user"),
-        (("files", None, None, None, "all"), "files has one target a user"),
+        (("leave-one-out", None, None, None, "last"), "leave-one-out has one target per user"),
+        (("files", None, None, None, "all"), "files has one target per user"),
         (("time", None, None, None, "lst"), "last"),
         (("time", None, None, None, "random-x"), "whole number"),
         (("time", None, None, None, 3), "targets"),
         (("time", None, None, 9), "--test-until needs --valid-from and --test-from"),
-        (("time", 1, 2, "soon"), "--test-until: 'soon' is no moment"),
+        (("time", 1, 2, "soon"), "--test-until: 'soon' is not a moment"),
         (("time(1)",), "write time"),
         (("time(1, 2, 3)",), "write time"),
         (("time(until 3)",), "write time"),

@@ -106,7 +106,7 @@ def test_frames_are_given_again() -> None:
     data = load(frame, min_count=1)
     assert by_user(data, source=frame) == EXPECTED
     for other in (None, data):
-        with pytest.raises(DataError, match="came from memory; give the frame itself"):
+        with pytest.raises(DataError, match="came from memory; give the frame that has the column"):
             by_user(data, source=other)
 
 

@@ -132,7 +132,7 @@ def test_order_of_the_file(tmp_path: Path) -> None:
 
 def test_order_of_the_file_is_refused_where_there_is_none() -> None:
     table = _frame([(1, 1, 1)])
-    with pytest.raises(DataError, match="has no order of rows"):
+    with pytest.raises(DataError, match="lazy frame have no order"):
         prepare(table.lazy(), ties="file")
     with pytest.raises(ConfigError, match="sequence column 'item'; leave out one"):
         prepare(table, ties="file", columns=Columns(sequence="item"))

@@ -95,7 +95,7 @@ def test_kinds_of_events_are_told_with_their_shares(tmp_path: Path) -> None:
         found = taken(source)
         assert warned(found)["events"] == (
             "column event_type holds kinds of events (view 42 %, cart 25 %, purchase 17 %, remove_from_cart 17 %), and "
-            "all are read alike; --where \"event_type = 'purchase'\" takes one kind"
+            "all are treated alike; --where \"event_type = 'purchase'\" keeps one kind"
         ), name
         if name != "duckdb":
             chosen = taken(source, where="event_type = 'purchase'")

@@ -52,15 +52,13 @@ def test_years_of_two_digits_are_refused_with_their_readings(tmp_path: Path, for
 def test_a_condition_takes_no_years_of_two_digits(tmp_path: Path) -> None:
     path = text_log(tmp_path, ["1", "2"])
     path.write_text("user,item,time,day\n1,a,1,31/12/23\n1,b,2,01/01/24\n", encoding="utf-8")
-    with pytest.raises(DataError, match="day '31/12/23' is no ISO date"):
+    with pytest.raises(DataError, match="day '31/12/23' is not an ISO date"):
         prepare(path, min_count=1, where="day >= DATE '2024-01-01'")
 
 
 def test_a_form_with_four_digits_of_the_year_reads_no_two(tmp_path: Path) -> None:
     path = text_log(tmp_path, ["31/12/23", "01/01/24"])
-    with pytest.raises(
-        DataError, match=r"'31/12/23' is not written as .*; %Y is a year of four digits, %y one"
-    ):
+    with pytest.raises(DataError, match=r"'31/12/23' does not match .*; %Y is a four-digit year, %y a two"):
         prepare(path, min_count=1, time_format="%d/%m/%Y")
     with pytest.raises(DataError, match=r"may be day/month \(time_format='%d/%m/%y'\) or year/month"):
         prepare(path, min_count=1)
@@ -119,7 +117,7 @@ def test_floats_of_few_bits_are_refused_where_they_are_rounded(
     for source in (pa.table(columns), pd.DataFrame(columns)):
         if beyond:
             with pytest.raises(
-                DataError, match=rf"row 2: {role} .*bits beyond 2\^\d\d, which may be rounded"
+                DataError, match=rf"row 2: {role} .*-bit float beyond 2\^\d\d and may have been rounded"
             ):
                 prepare(source, min_count=1)
         else:
@@ -130,5 +128,5 @@ def test_short_floats_of_parquet(tmp_path: Path) -> None:
     times = pa.array([1_700_000_000, 1_700_000_010], pa.float64()).cast(pa.float32())
     pq.write_table(pa.table({"user": [1, 1], "item": [1, 2], "time": times}), tmp_path / "log.parquet")
     for engine in ("duckdb", "polars", "pandas"):
-        with pytest.raises(DataError, match=r"row 1: time .* is a float of 32 bits beyond"):
+        with pytest.raises(DataError, match=r"row 1: time .* is a 32-bit float beyond"):
             prepare(tmp_path / "log.parquet", min_count=1, engine=engine)

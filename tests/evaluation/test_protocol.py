@@ -96,7 +96,7 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load_ranks(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("rank\n1\n")
-    with pytest.raises(DataError, match="it has no checksum of mclrec's; measure again"):
+    with pytest.raises(DataError, match="it has no checksum; measure again"):
         load_ranks(tmp_path / "text.parquet")
     write_parquet(tmp_path / "other.parquet", pa.table({"user": [1]}))
     with pytest.raises(DataError, match="not a file of ranks"):

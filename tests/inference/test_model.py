@@ -339,7 +339,7 @@ def test_what_is_no_list_of_ids_is_refused() -> None:
     ]
     for frame in frames:
         for part in ("exclude", "allow"):
-            with pytest.raises(DataError, match="no list of ids"):
+            with pytest.raises(DataError, match="not a list of ids"):
                 MODEL.recommend(ids, 3, **{part: frame})
         with pytest.raises(EvaluationError, match="a history is a list of item ids"):
             MODEL.recommend(frame, 3)

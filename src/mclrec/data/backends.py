@@ -135,7 +135,8 @@ def _check_installed(engine: str) -> None:
     oldest = OLDEST.get(engine)
     if oldest is not None and _numbers(found := version(engine)) < _numbers(oldest):
         raise ConfigError(
-            f"the engine {engine} needs {engine} {oldest} or newer, this is {found}: pip install '{engine}>={oldest}'"
+            f"the engine {engine} needs {engine} {oldest} or newer, but {found} is installed: "
+            f"pip install '{engine}>={oldest}'"
         )
 
 
@@ -174,12 +175,12 @@ def _check_java() -> None:
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java", path=os.path.join(home, "bin")) if home else shutil.which("java")  # noqa: PTH118 - a search path
     if java is None:
-        where = f"JAVA_HOME is {home}, which holds no bin/java" if home else "there is no java"
+        where = f"JAVA_HOME is {home}, which has no bin/java" if home else "no java was found"
         raise ConfigError(
             f"the engine spark needs Java {_JAVA} or newer: {where}; install it, or set JAVA_HOME"
         )
     told = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr  # noqa: S603 - found above
     version = re.search(r'version "(\d+)', told)
     if version is None or int(version[1]) < _JAVA:
-        what = f"is version {version[1]}" if version else "does not say its version"
+        what = f"is version {version[1]}" if version else "does not report its version"
         raise ConfigError(f"the engine spark needs Java {_JAVA} or newer: {java} {what}; set JAVA_HOME")

@@ -69,7 +69,7 @@ def column_type(role: str, kind: pa.DataType, place: str) -> ColumnType:
     if found is None:
         cure = (
             (
-                "a list is named with --history-column"
+                "name a column of lists with --history-column"
                 if pa.types.is_nested(kind)
                 else "ids are integers or strings"
             )
@@ -93,7 +93,7 @@ def common_type(role: str, types: list[tuple[str, pa.DataType]]) -> ColumnType:
         same = (found.stored, found.moment, found.text) == (common.stored, common.moment, common.text)
         if not same or (not found.moment and found.ticks != common.ticks):
             raise DataError(
-                f"{place}: the {role} column holds {_shown(kind)}, that of {first_place} {_shown(first)}; "
+                f"{place}: the {role} column holds {_shown(kind)}, but that of {first_place} {_shown(first)}; "
                 "cast them to one type"
             )
         if found.ticks > common.ticks:
@@ -216,9 +216,9 @@ def _exact(role: str, values: pa.Array) -> pa.Array:
     width, wide = values.type.bit_width, values.cast(pa.float64())
     bits = _EXACT[width]
     if role in ("user", "item") or width < max(_EXACT):
-        short = "" if width == max(_EXACT) else f" of {width} bits"
-        what = f"is a float{short} beyond 2^{bits}, which may be rounded"
-        what += "; take the column from the log in 64 bits" if short else ""
+        short = "" if width == max(_EXACT) else f"{width}-bit "
+        what = f"is a {short}float beyond 2^{bits} and may have been rounded"
+        what += "; load the column from the log in 64 bits" if short else ""
         _refuse(pc.greater(pc.abs(wide), 2.0**bits), what, wide, role)
     return wide
 
@@ -226,9 +226,9 @@ def _exact(role: str, values: pa.Array) -> pa.Array:
 def _integers(role: str, values: pa.Array) -> pa.Array:
     """Cast whole numbers to int64."""
     if pa.types.is_floating(values.type):
-        _refuse(pc.not_equal(values, pc.floor(values)), "is no whole number", values, role)
+        _refuse(pc.not_equal(values, pc.floor(values)), "is not a whole number", values, role)
     if pa.types.is_decimal(values.type) and values.type.scale > 0:
-        return _cast(role, values, "is no whole number, or beyond 64 bits")
+        return _cast(role, values, "is not a whole number, or is beyond 64 bits")
     return _cast(role, values, "is beyond 64 bits; cast the column to text")
 
 
@@ -270,7 +270,7 @@ def _moments(role: str, values: pa.Array, ticks: int) -> pa.Array:
 def _finite(role: str, values: pa.Array, infinity: int) -> pa.Array:
     """Return the values, refusing those that databases write for an infinite time."""
     outside = pc.or_(pc.greater_equal(values, infinity), pc.less_equal(values, -infinity))
-    _refuse(outside, "is no point of time, but infinity", values, role)
+    _refuse(outside, "is infinite, not a point in time", values, role)
     return values
 
 

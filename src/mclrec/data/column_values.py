@@ -153,7 +153,7 @@ def placed(parts: Sequence[Rows], width: int, asked: Columns) -> tuple[Columns, 
         free = [look for look in free if look is not time]
         if time is None and width == 2:
             found = replace(found, file_order=True)
-            doubts.append(Doubt("the rows as they stand, in order", "no column is a time", "--time-column"))
+            doubts.append(Doubt("the rows in file order", "no column looks like a time", "--time-column"))
     times = next((look for look in looks if look.name == found.time), None)
     ids = [look for look in free if not look.time and not look.fractions]
     if width > _NARROW:
@@ -187,14 +187,16 @@ def _time(looks: list[_Look], width: int, doubts: list[Doubt]) -> _Look | None:
             reason = (
                 "it may be a rating"
                 if ticks.graded
-                else "its numbers are no dates, and may be counts or hours"
+                else "its numbers are not dates, and may be counts or hours"
             )
             doubts.append(Doubt(f"column {ticks.name} as the time", reason, options))
         return ticks
     chosen = next((look for look in found if look.place + 1 == usual), found[-1])
     if len(found) > 1:
-        others = " and ".join(look.name for look in found if look is not chosen)
-        doubts.append(Doubt(f"column {chosen.name} as the time", f"as {others} could be", "--time-column"))
+        others = " or ".join(look.name for look in found if look is not chosen)
+        doubts.append(
+            Doubt(f"column {chosen.name} as the time", f"it could also be {others}", "--time-column")
+        )
     return chosen
 
 
@@ -246,11 +248,11 @@ def _most_distinct(looks: list[_Look]) -> _Look:
 def _doubt_others(role: str, chosen: _Look, looks: list[_Look], doubts: list[Doubt]) -> None:
     if chosen.constant and chosen.rows >= _FEW:
         doubts.append(
-            Doubt(f"column {chosen.name} as the {role}", "all its values are alike", f"--{role}-column")
+            Doubt(f"column {chosen.name} as the {role}", "all its values are the same", f"--{role}-column")
         )
-    if others := " and ".join(look.name for look in looks if look is not chosen):
+    if others := " or ".join(look.name for look in looks if look is not chosen):
         doubts.append(
-            Doubt(f"column {chosen.name} as the {role}", f"{others} could be too", f"--{role}-column")
+            Doubt(f"column {chosen.name} as the {role}", f"it could also be {others}", f"--{role}-column")
         )
 
 
@@ -267,5 +269,5 @@ def _user(looks: list[_Look], times: _Look | None) -> tuple[_Look, str]:
         return first, ""
     ordered = [look for look in looks if look.together and look.in_order(times)]
     if ordered and first not in ordered and not first.together:
-        return ordered[0], "its rows stand together, in the order of time"
+        return ordered[0], "rows of each id are together, in order of time"
     return first, ""

@@ -160,13 +160,13 @@ class Columns:
         """Roles of a log of lists; ``fields`` are those of the objects in the lists, if these hold objects."""
         history = named_column(self.history or "", names, place)
         if self.label is not None:
-            raise DataError(f"{place}: is a log of lists, where the column {quoted(self.label)} is not read")
+            raise DataError(f"{place}: is a log of lists, so the column {quoted(self.label)} cannot be read")
         where = f"{place}: in {history}"
         inner = {role: self._field(role, fields, where) for role in ("item", "time") if fields}
         outside = [role for role in ("time", "sequence") if getattr(self, role) and not inner.get(role)]
         if outside or self.file_order:
             option = f"{outside[0]}-column" if outside else "file-order"
-            raise DataError(f"{place}: lists of items are in order, where --{option} cannot apply")
+            raise DataError(f"{place}: lists of items are in order, so --{option} cannot be used")
         follows = None if self.item is None or fields else named_column(self.item, names, place)
         if self.item is None and not fields:
             follows = _target(history, names)
@@ -197,7 +197,7 @@ class Columns:
         for column in used:
             if used.count(column) > 1:
                 raise DataError(
-                    f"{place}: the column {quoted(column)} cannot be user, item and time at once; name others"
+                    f"{place}: the column {quoted(column)} cannot be more than one of user, item and time; name another"
                 )
 
     def _role(self, role: str, names: Sequence[str], place: str, needed: Sequence[str]) -> str:
@@ -218,8 +218,8 @@ class Columns:
         others = [name for name in names if compact_name(name) in ("month", "year")]
         if found is not None and compact_name(found) == "day" and others:
             raise DataError(
-                f"{place}: the time stands in several columns ({listed_names([found, *others])}); join them into one, "
-                "such as 2024-01-31, or name the one that orders rows with --time-column"
+                f"{place}: the time is spread over several columns ({listed_names([found, *others])}); join them into "
+                "one, such as 2024-01-31, or name the one that orders rows with --time-column"
             )
         return found
 
@@ -235,9 +235,9 @@ class Columns:
             f"name {'it' if len(lacking) == 1 else 'them'} with {', '.join(f'--{role}-column' for role in lacking)}"
         ]
         cures += ["or a list of items with --history-column"] if "item" in lacking else []
-        cures += ["or say that rows stand in order with --file-order"] if "time" in lacking else []
+        cures += ["or use --file-order if the rows are in order"] if "time" in lacking else []
         return DataError(
-            f"{place}: no column looks like the {what}; {', '.join(cures)} (columns there are: {listed_names(names)})"
+            f"{place}: no column looks like the {what}; {', '.join(cures)} (columns: {listed_names(names)})"
         )
 
 
@@ -301,7 +301,7 @@ def usual_column(role: str, names: Sequence[str], place: str) -> str | None:
         if len(found) > 1:
             shown = " and ".join(map(quoted, found[:2]))
             raise DataError(
-                f"{place}: {shown} both look like the {role}; name the one to take, or call them otherwise"
+                f"{place}: {shown} both look like the {role}; name the one to use, or rename one of them"
             )
         if found:
             return found[0]
@@ -324,7 +324,7 @@ def named_column(wanted: str, names: Sequence[str], place: str) -> str:
     """The column called ``wanted``, with or without RecBole's type."""
     found = [name for name in names if name == wanted] or [name for name in names if untyped(name) == wanted]
     if len(found) > 1:
-        raise DataError(f"{place}: {len(found)} columns are called {quoted(wanted)}; call them otherwise")
+        raise DataError(f"{place}: {len(found)} columns are called {quoted(wanted)}; rename them")
     if not found:
         raise DataError(f"{place}: {unknown_name('column', wanted, names)}")
     return found[0]

@@ -129,7 +129,7 @@ class _Writer:
             self._check(value, _TRUTH, "is neither true nor false")
             return f"TRY_CAST({value.sql} AS BOOLEAN)"
         if value.kind not in ("boolean", "null"):
-            raise self._refused(f"{value.name} is {_A[value.kind]}, and no condition")
+            raise self._refused(f"{value.name} is {_A[value.kind]}, not a condition")
         return value.sql
 
     def _refused(self, what: str) -> DataError:
@@ -149,10 +149,12 @@ class _Writer:
         if value.kind in (*_NUMBERS, "null"):
             return value.sql
         if value.kind != "text":
-            raise self._refused(f"{value.name} is {_A[value.kind]}, where a number has to be")
+            raise self._refused(f"{value.name} is {_A[value.kind]}, where a number is needed")
         if value.constant is not None:
-            raise self._refused(f"{value.name} is text, where a number has to be; numbers have no quotes")
-        self._check(value, _NUMBER, "is no number; try_cast(... AS DOUBLE) takes such values for nothing")
+            raise self._refused(
+                f"{value.name} is text, where a number is needed; write numbers without quotes"
+            )
+        self._check(value, _NUMBER, "is not a number; try_cast(... AS DOUBLE) reads such values as NULL")
         large = f"abs(TRY_CAST({value.sql} AS DOUBLE)) >= {_EXACT}"
         self._add_check(
             f"(regexp_full_match({value.sql}, {sql_text(_MANY_DIGITS)}) AND {large})",
@@ -165,12 +167,12 @@ class _Writer:
         if value.kind in ("time", "null"):
             return value.sql
         if value.kind != "text":
-            raise self._refused(f"{value.name} is {_A[value.kind]}, where a time has to be")
+            raise self._refused(f"{value.name} is {_A[value.kind]}, where a time is needed")
         # DuckDB would read 31/12/23 as a day of the year 31.
         read = f"CASE WHEN regexp_matches({value.sql}, '^\\s*\\d{{4}}') THEN TRY_CAST({value.sql} AS TIMESTAMP) END"
         nothing = f"regexp_full_match({value.sql}, {sql_text(_NOTHING)})"
         self._add_check(
-            f"({value.sql} IS NOT NULL AND NOT {nothing} AND {read} IS NULL)", value, "is no ISO date"
+            f"({value.sql} IS NOT NULL AND NOT {nothing} AND {read} IS NULL)", value, "is not an ISO date"
         )
         return read
 
@@ -179,7 +181,7 @@ class _Writer:
             return f"CAST({value.sql} AS VARCHAR)"
         if value.kind not in ("text", "null"):
             raise self._refused(
-                f"{value.name} is {_A[value.kind]}, where text has to be; cast(... AS VARCHAR) makes text of it"
+                f"{value.name} is {_A[value.kind]}, where text is needed; cast(... AS VARCHAR) makes it text"
             )
         return value.sql
 
@@ -255,13 +257,15 @@ class _Writer:
         constant = left.constant or right.constant
         if constant is None:
             raise self._refused(
-                f"{left.name} and {right.name} are text; say as what they are compared, such as "
+                f"{left.name} and {right.name} are text; say what to compare them as, such as "
                 f"cast({left.name} AS DOUBLE) {sign} cast({right.name} AS DOUBLE)"
             )
         if _DATE.fullmatch(constant):
             return self._time(left), self._time(right)
         if re.fullmatch(_NUMBER, constant):
-            raise self._refused(f"'{constant}' is text, and compared with {sign}; numbers have no quotes")
+            raise self._refused(
+                f"'{constant}' is text, but compared with {sign}; write numbers without quotes"
+            )
         return left.sql, right.sql
 
     def _between(self, node: Node) -> Value:
@@ -326,7 +330,7 @@ class _Writer:
         name = node["function_name"].lower()
         plain = not (node.get("filter") or node.get("distinct") or node["order_bys"]["orders"])
         if node.get("schema") not in _SCHEMAS or node.get("catalog") not in _SCHEMAS or not plain:
-            raise self._refused(f"{name}(...) with more than arguments is not allowed")
+            raise self._refused(f"{name}(...) with anything but plain arguments is not allowed")
         values = [self.value(child) for child in node["children"]]
         if name == "nullif" and len(values) == 2:
             one, other = self._alike("=", *values)

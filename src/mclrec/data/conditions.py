@@ -28,7 +28,7 @@ _WRAPPER = "mclrec_condition"
 _LONGEST = 10_000
 _BLANKS = dict.fromkeys(map(ord, "\t\r\n"), " ")
 _NAMES = {
-    "SUBQUERY": "a query inside",
+    "SUBQUERY": "a subquery",
     "WINDOW": "a window function",
     "STAR": "*",
     "PARAMETER": "a parameter",
@@ -60,8 +60,8 @@ class Condition:
         words = list(dict.fromkeys(column_word(node) for node in _nodes(self.tree) if _is_column(node)))
         if not words:
             raise DataError(
-                f"{place}: --where {quoted(self.text)} names no column; a column without a name is called by its "
-                'place in double quotes, such as "3" >= 4'
+                f"{place}: --where {quoted(self.text)} names no column; a column without a name is written as its "
+                'position in double quotes, such as "3" >= 4'
             )
         return {word: _column(word, names, place) for word in words}
 
@@ -91,14 +91,14 @@ def parsed(text: str) -> Condition:
     if len(text) > _LONGEST:
         raise ConfigError(f"where: has more than {_LONGEST} characters")
     if CONTROLS.search(text.translate(_BLANKS)):
-        raise ConfigError("where: holds a character that no text has, such as NUL")
+        raise ConfigError("where: contains a control character, such as NUL")
     found, usual = _select(text), _select("1")
     expressions = found.pop("select_list", [{}])
     usual.pop("select_list")
     call = expressions[0]
     whole = found == usual and len(expressions) == 1 and call.get("function_name") == _WRAPPER
     if not whole or len(call.get("children", ())) != 1 or call != _call(call["children"][0]):
-        raise ConfigError("where: is not one expression over columns of the log")
+        raise ConfigError("where: is not a single expression over columns of the log")
     tree = call["children"][0]
     _check_words(tree)
     return Condition(text, tree)
@@ -111,7 +111,7 @@ def _check_words(tree: Node) -> None:
         if kind is not None and kind not in NODES:
             raise ConfigError(f"where: {_NAMES.get(kind, kind.lower())} cannot be used, only {_ALLOWED}")
         if kind is not None and node.get("alias"):
-            raise ConfigError(f"where: the name {quoted(node['alias'])} for a value cannot be used")
+            raise ConfigError(f"where: the alias {quoted(node['alias'])} cannot be used")
         if kind == "FUNCTION" and node["function_name"].lower() not in FUNCTIONS:
             raise ConfigError(f"where: the function {quoted(node['function_name'])} cannot be used")
 
@@ -131,9 +131,9 @@ def _select(text: str) -> Node:
     except (duckdb.Error, ValueError, RecursionError, UnicodeError) as problem:
         raise ConfigError(f"where: cannot be parsed: {str(problem).splitlines()[0]}") from None
     if tree.get("error"):
-        raise ConfigError(f"where: {tree.get('error_message', 'is no expression')}")
+        raise ConfigError(f"where: {tree.get('error_message', 'is not an expression')}")
     if len(tree["statements"]) != 1:
-        raise ConfigError("where: is not one expression over columns of the log")
+        raise ConfigError("where: is not a single expression over columns of the log")
     try:
         node: Node = _without_locations(tree["statements"][0]["node"])
     except RecursionError:
@@ -174,4 +174,6 @@ def _column(word: str, names: Sequence[str], place: str) -> str:
             raise DataError(f"{place}: --where: {len(found)} columns are called {quoted(word)}")
         if found:
             return found[0]
-    raise DataError(f"{place}: --where: {unknown_name('column', word, names)}; text stands in single quotes")
+    raise DataError(
+        f"{place}: --where: {unknown_name('column', word, names)}; text is written in single quotes"
+    )

@@ -122,7 +122,7 @@ def register_dataset(
         ConfigError: another data set has that name, the name could be taken for a path, or the checksum is invalid.
     """
     if not name or looks_like_path(name) or name != name.strip():
-        raise ConfigError(f"{name!r} cannot be the name of a data set: it could be taken for a path")
+        raise ConfigError(f"{name!r} cannot be the name of a data set: it could be mistaken for a path")
     path = str(address)
     added = Dataset(
         name,
@@ -138,7 +138,7 @@ def register_dataset(
         auto,
     )
     if _DATASETS.get(name, added) != added:
-        raise ConfigError(f"a data set named {name!r} is registered already: {_DATASETS[name].address}")
+        raise ConfigError(f"a data set named {name!r} is already registered: {_DATASETS[name].address}")
     _DATASETS[name] = added
 
 
@@ -215,7 +215,7 @@ def locate(name: str) -> Path:
     for path in (*candidates, cached):
         if path.is_file():
             return _checked(path, wanted)
-    cure = f"try again, or put {wanted.file} into a folder and name that in MCLREC_DATA"
+    cure = f"try again, or put {wanted.file} into a folder and set MCLREC_DATA to that folder"
     download(wanted.address, cached, name=wanted.name, sha256=wanted.sha256, cure=cure)
     return cached
 
@@ -223,7 +223,7 @@ def locate(name: str) -> Path:
 def _checked(path: Path, wanted: Dataset) -> Path:
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file; install the package that brings {wanted.name!r} again, unpacked"
+            f"{path}: no such file; reinstall the package that provides {wanted.name!r}, unpacked"
         )
     check_sha256(path, wanted.name, wanted.sha256, path)
     return path
@@ -303,7 +303,7 @@ register_dataset(
 )
 register_dataset(
     "ml-100k",
-    about="MovieLens 100k, ratings as RecBole has them, of which the 5-core is taken",
+    about="MovieLens 100k, ratings as in RecBole's files, reduced to their 5-core",
     address=_RECBOLE_FILES + "ml-100k/ml-100k.inter",
     sha256="4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
     min_count=5,

@@ -92,7 +92,7 @@ class DelimitedLog:
             return None if plain else quoting(self._file, self._delimiter, lines)
         if reading.quote != "none" and self._delimiter in (BLANKS, "::"):
             name = _NAMES[self._delimiter]
-            raise DataError(f"{self.path}: is {name}-separated, where --quote {reading.quote} cannot apply")
+            raise DataError(f"{self.path}: is {name}-separated, so --quote {reading.quote} cannot be used")
         return None if reading.quote == "none" else reading.quote
 
     def _samples(self, first: list[str]) -> list[list[list[str]]]:
@@ -127,7 +127,7 @@ class DelimitedLog:
         [(row,)] = connection.execute(f"SELECT min(rowid) FROM log WHERE {again}").fetchall()  # noqa: S608 - quoted
         if row is not None:
             raise DataError(
-                f"{self.path}:{self.line_of(row)}: line is the header again, as where files were put together; "
+                f"{self.path}:{self.line_of(row)}: line repeats the header, as in concatenated files; "
                 "remove it, or give the files as a folder"
             )
 
@@ -183,7 +183,7 @@ class DelimitedLog:
             yield [fields[place] or None for place in self._places.values()]
 
     def _malformed(self, line: int, what: str) -> DataError:
-        mixed = "; line endings are mixed: end all with LF" if self._file.ending is None else ""
+        mixed = "; line endings are mixed: end all lines with LF" if self._file.ending is None else ""
         return DataError(f"{self.path}:{line}: line {what}{mixed}")
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:

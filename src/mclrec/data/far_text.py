@@ -24,16 +24,18 @@ def far_warning(intake: Intake) -> str | None:
     condition = _condition(intake, far)
     if far.mixed:
         some = "" if far.mixed == far.rows else f"{far.mixed:,} of "
-        cure = "write all in one unit" + (f"; {condition} takes those in {_unit(far)}" if condition else "")
+        cure = "write all times in one unit" + (
+            f"; {condition} keeps those in {_unit(far)}" if condition else ""
+        )
         return (
-            f"times are in several units: {some}{count_of(far.rows, 'row')} {share} far from the others count in "
-            f"{far.other}, such as {far.example}, and most in {_unit(far)}, so that all of one unit stand before all "
+            f"times are in several units: {some}{count_of(far.rows, 'row')} {share} far from the others are in "
+            f"{far.other}, such as {far.example}, and most in {_unit(far)}, so that all of one unit come before all "
             f"of the other; {cure}"
         )
-    cure = f"{condition} leaves them out" if condition else "mend or remove these rows"
+    cure = f"{condition} leaves them out" if condition else "fix or remove these rows"
     return (
         f"times of {count_of(far.rows, 'row')} {share} are before {far.since} or from {far.until} on, far from the "
-        f"others, such as {far.example}; if they stand for nothing, {cure}"
+        f"others, such as {far.example}; if they are not real times, {cure}"
     )
 
 

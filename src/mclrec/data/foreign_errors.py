@@ -31,7 +31,7 @@ def foreign_errors(place: str, what: str) -> Iterator[None]:
         full = isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT)
         if full or any(sign in str(problem).lower() for sign in _NO_ROOM):
             raise OutputError(
-                f"{tempfile.gettempdir()}: no room left for the rows of {place}; "
-                "name a folder on a larger disk in TMPDIR"
+                f"{tempfile.gettempdir()}: no space left for the rows of {place}; "
+                "set TMPDIR to a folder on a larger disk"
             ) from None
         raise DataError(f"{place}: {what}: {text}") from None

@@ -98,8 +98,8 @@ def settle(connection: duckdb.DuckDBPyConnection, row_place: Callable[[int], str
     if not timed and (conflict := connection.execute("FROM contradicted LIMIT 1").fetchone()) is not None:
         user, first, last = conflict
         raise DataError(
-            f"{row_place(last)}: user {quoted(user)} has another list in {row_place(first)}; lists of a user have to "
-            "continue each other: give one row a user"
+            f"{row_place(last)}: user {quoted(user)} has a different list in {row_place(first)}; lists of one user "
+            "have to continue each other: give one row per user"
         )
     [(left_out,)] = connection.execute(
         'SELECT count(DISTINCT source_row) - count(DISTINCT "user") FROM log ANTI JOIN contradicted USING ("user")'

@@ -56,7 +56,7 @@ def check_rounded(ids: Vocabulary, role: IdRole, place: str) -> None:
     rounded = exponents.filter(pc.match_substring_regex(exponents, _ROUNDED))
     if len(rounded):
         raise DataError(
-            f"{place}: {role} {quoted(rounded[0].as_py())} is a number that was rounded, as spreadsheets do, so that "
+            f"{place}: {role} {quoted(rounded[0].as_py())} is a number that was rounded, as by a spreadsheet, so "
             f"several ids may have become one ({count_of(len(rounded), role)} of this kind); export the column as "
             "text, or leave these rows out with --where"
         )

@@ -30,7 +30,7 @@ def _nobody(found: DoubtfulIds) -> str | None:
     most = sorted(found.nobody, key=lambda pair: -pair[1])
     shown = ", ".join(f"{_written(value)} {percent(share)}" for value, share in most[:_SHOWN])
     more = ", ..." if len(most) > _SHOWN else ""
-    what = "nobody, and their rows are one user's history" if found.role == "user" else "nothing"
+    what = "nobody, yet their rows count as one user's history" if found.role == "user" else "nothing"
     return (
         f"some ids of the {found.role} column may stand for {what} ({shown}{more} of rows); "
         f"{_removal_advice(found, [value for value, _ in most])}"
@@ -55,8 +55,8 @@ def _alike(found: DoubtfulIds) -> str | None:
     one, other = map(_written, found.pair)
     return (
         f"{found.alike:,} of {found.ids:,} {found.role}s ({percent(found.alike / found.ids)}) differ from another only "
-        f"in how they are written, such as {one} and {other}, and each counts as a {found.role} of its own; if they "
-        "are the same, write the column in one way (case, blanks, zeros in front, Unicode form) before it is read"
+        f"in how they are written, such as {one} and {other}, and each counts as a separate {found.role}; if they "
+        "are the same, write them in one way (case, blanks, leading zeros, Unicode form) before the log is read"
     )
 
 

@@ -32,7 +32,7 @@ _DUPLICATES = 0.01
 
 _DROPPED: dict[Rule, str] = {
     "missing": "without user, item or time",
-    "where": "not wanted",
+    "where": "condition not met",
     "duplicates": "the same event twice",
     "repeats": "later returns",
     "k-core": "users and items with too few rows",
@@ -70,7 +70,7 @@ def intake_lines(intake: Intake) -> list[tuple[str, str]]:
             lines.append(("dropped", f"{_lost(before, step.left)}: {_DROPPED[step.rule]} ({step.option})"))
         before = step.left
     if intake.dates is not None:
-        lines.append(("dates", f"times are numbers of the form {intake.dates}, and read as dates"))
+        lines.append(("dates", f"times are numbers of the form {intake.dates}, and are read as dates"))
     return [*lines, *watched_lines(intake.watched), *measure_lines(intake.left, intake.tie_order)]
 
 
@@ -81,7 +81,7 @@ def measure_lines(left: Measures, tie_order: str | None) -> list[tuple[str, str]
     lengths, suited = left.lengths, suited_protocol(left.returns)
     ties = ""
     if left.tied:
-        ties = f"; {percent(left.tied)} of rows share their time, then by {tie_order}"
+        ties = f"; {percent(left.tied)} of rows share their time; ties broken by {tie_order}"
     returns = "unknown" if left.returns is None else percent(left.returns)
     return [
         ("left", f"{sizes}; {span}"),
@@ -145,14 +145,14 @@ def _order(intake: Intake) -> Warned | None:
     if left.first == left.last and left.rows > 1:
         return Warned(
             "order",
-            f"all times are the same ({left.first}), so nothing says what came next; name another --time-column or "
-            "a --sequence-column, or take the rows as they stand with --file-order",
+            f"all times are the same ({left.first}), so nothing tells what came next; name another --time-column or "
+            "a --sequence-column, or keep the order of the rows with --file-order",
         )
     extent = "hardly any order: " if left.tied > _UNORDERED else ""
     return Warned(
         "ties",
         f"{extent}{percent(left.tied)} of rows share their time with another row of their user, and a hash orders "
-        "them; if the log has them in order, say --ties file, or name a --sequence-column; if not, --ties hash",
+        "them; if the log has them in order, use --ties file or name a --sequence-column; if not, use --ties hash",
     )
 
 
@@ -163,14 +163,14 @@ def _suspects(intake: Intake) -> list[Warned | None]:
     if left.top_share > _ONE_ITEM and left.items > 1:
         item = Warned(
             "item",
-            f"the item {left.top_item} makes {percent(left.top_share)} of the rows; if it stands for something else, "
-            "remove it from the log, for it is the first recommendation for nearly everybody",
+            f"the item {left.top_item} makes up {percent(left.top_share)} of the rows; if it is not a real item, "
+            "remove it from the log, as it is the first recommendation for nearly everybody",
         )
     if left.duplicates is not None and left.duplicates > _DUPLICATES:
         twice = Warned(
             "duplicates",
-            f"{percent(left.duplicates)} of rows repeat user, item and time of another; if they are one event written "
-            "twice, leave the second out with --drop-duplicates",
+            f"{percent(left.duplicates)} of rows repeat the user, item and time of another; if these are the same "
+            "event twice, leave the second out with --drop-duplicates",
         )
     return [item, twice]
 
@@ -182,7 +182,7 @@ def _few_users(left: Measures) -> Warned | None:
     return Warned(
         "users",
         f"metrics are means over {count_of(measured, 'user')}, which is few: a hit rate is uncertain by up to "
-        f"{0.98 / max(measured, 1) ** 0.5:.2f}; go by the intervals",
+        f"{0.98 / max(measured, 1) ** 0.5:.2f}; rely on the intervals",
     )
 
 
@@ -192,13 +192,13 @@ def _short(left: Measures) -> Warned | None:
     return Warned(
         "short",
         f"{left.unmeasured:,} of {left.users:,} users have fewer than {_HELD_OUT} interactions: they are trained on "
-        f"and never measured; --min-count {_HELD_OUT} leaves them out",
+        f"but never evaluated; --min-count {_HELD_OUT} leaves them out",
     )
 
 
 def _parts(parts: PartsTaken) -> str:
     """The number of rows left of each file."""
-    names = ("to train on", "for validation", "for the test")
+    names = ("for training", "for validation", "for testing")
     sizes = ", ".join(
         f"{rows:,} {name} ({shortened(place)})"
         for rows, name, place in zip(parts.rows, names, parts.places, strict=True)
@@ -216,14 +216,14 @@ def _split_warnings(parts: PartsTaken, left: Measures) -> list[Warned | None]:
         cure = "remove them" if left.first is None else "leave them out with --drop-duplicates"
         leak = Warned(
             "leak",
-            f"of the validation and test files {count_of(parts.leaked, 'row')} can be found in an earlier file too, so "
-            f"that what is learnt there is asked for again; unless they are returns, {cure}",
+            f"{count_of(parts.leaked, 'row')} of the validation and test files can also be found in an earlier file, "
+            f"so the model may already have learnt what it is asked; unless they are returns, {cure}",
         )
     if parts.disordered:
         order = Warned(
             "parts",
             f"{parts.disordered:,} of {left.users:,} users have rows that are older than rows of an earlier file; the "
-            "files' order goes before the times, so histories hold what came later: check how the log was split",
+            "files' order precedes the times, so histories contain what came later: check how the log was split",
         )
     if left.unmeasured > _SHORT * left.users:
         unmeasured = Warned(

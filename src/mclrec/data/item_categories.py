@@ -55,9 +55,9 @@ class ItemCategories:
         if self.column is not None:
             text += f", from the column {quoted(self.column)}"
         if 2 * len(self.names) > self.known > _FEW:
-            text += "; hardly two items have the same: is it the right column?"
+            text += "; hardly any two items share one: is it the right column?"
         if self.known < total:
-            text += "; the others count in no measure by categories"
+            text += "; measures by categories leave out the others"
         if self.unknown:
             verb = "is" if self.unknown == 1 else "are"
             text += f"; {count_of(self.unknown, 'item')} of the table {verb} not in the data"
@@ -106,7 +106,7 @@ def _labels(value: Any, path: Path) -> Iterator[str]:
             yield from _labels(one, path)
     elif isinstance(value, dict | bytes):
         raise DataError(
-            f"{path}: {quoted(value)}: no category, which is a text, a number, or a list of those"
+            f"{path}: {quoted(value)}: not a category, which is text, a number, or a list of these"
         )
     elif (
         value is not None

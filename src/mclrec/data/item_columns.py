@@ -43,7 +43,7 @@ class ItemColumn(NamedTuple):
         """
         first = quoted(self.ids[0]) if len(self.ids) else "nothing"
         return DataError(
-            f"{path}: has no {what} for an item of {owner}; its first column begins with {first}, {theirs} with "
+            f"{path}: has no {what} for any item of {owner}; its first column begins with {first}, {theirs} with "
             f"{quoted(items[1])}"
         )
 

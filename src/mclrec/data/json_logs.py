@@ -194,7 +194,7 @@ class JsonLog:
             return str(value)
         raise DataError(
             f"{self.path}:{line}: {role} {quoted(value)} is {_kind(value)}; "
-            + ("ids are integers or strings" if role in _IDS else "numbers or text are read")
+            + ("ids are integers or strings" if role in _IDS else "only numbers and text are read")
         )
 
     # ---------------------------------------------------------------------------- in Python
@@ -204,7 +204,7 @@ class JsonLog:
         for line, value in self._elements() if self._array else self._lines():
             if not isinstance(value, dict):
                 what = f"{quoted(value)} in the array" if self._array else "line"
-                raise DataError(f"{self.path}:{line}: {what} is not a JSON object; a row is one object")
+                raise DataError(f"{self.path}:{line}: {what} is not a JSON object; each row has to be one")
             yield line, value
 
     def _lines(self) -> Iterator[tuple[int, Any]]:
@@ -226,7 +226,7 @@ class JsonLog:
         try:
             return ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError) as problem:
-            what = getattr(problem, "msg", None) or "holds more than literals"
+            what = getattr(problem, "msg", None) or "contains more than literals"
             raise DataError(f"{self.path}:{line}: line is not a Python dict: {what}") from None
 
     def _elements(self) -> Iterator[tuple[int, Any]]:
@@ -242,7 +242,7 @@ class JsonLog:
                 text.take(",")
         text.take("]")
         if text.sign():
-            raise text.error("has text behind the array")
+            raise text.error("has text after the array")
 
 
 class _Window:

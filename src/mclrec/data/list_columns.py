@@ -153,7 +153,7 @@ class ListTable:
             row = pc.index(here[SIGNS.index(sign)], True).as_py()
             raise DataError(
                 f"{self._raw.row_place(first + row)}: history {quoted(texts[row].as_py())} has {sign!r} between items, "
-                f"and earlier rows have {'blanks' if before is None else repr(before)}; write all lists alike"
+                f"but earlier rows have {'blanks' if before is None else repr(before)}; write all lists in one way"
             )
         return sign
 

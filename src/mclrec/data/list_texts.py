@@ -12,7 +12,7 @@ SIGNS = (",", ";", "|")
 PLAIN = r"[^\[\](){}'\"]*"
 """Text without brackets and quotes, whose elements are separated only by `SIGNS` or blanks."""
 
-NO_LIST = "is no list of ids, which are integers or strings"
+NO_LIST = "is not a list of ids, which are integers or strings"
 
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _ARRAY = re.compile(r"(?:np\.|numpy\.)?array\((\[.*\])(?:, *dtype=[^)]*)?\)", re.DOTALL)
@@ -85,7 +85,7 @@ def _bare(text: str) -> str:
     """The text of an element that is not quoted as a whole."""
     text = text.strip()
     if text in ("...", "…"):
-        raise ListTextError("was cut with '...' when it was written; write the whole list")
+        raise ListTextError("was cut off with '...' when it was written; write the whole list")
     if (scalar := _SCALAR.fullmatch(text)) is not None:
         text = scalar[1]
     if text.startswith(("[", "{")):

@@ -58,8 +58,8 @@ def load(
         return prepare(source, reading=given, name=name, directory=directory, engine=engine)
     if given != Reading() or (directory, engine) != (None, None):
         raise DataError(
-            f"{source if isinstance(source, str | Path) else prepared.name}: is prepared already; give the log "
-            "itself to prepare it otherwise"
+            f"{source if isinstance(source, str | Path) else prepared.name}: is already prepared; give the log "
+            "itself to prepare it differently"
         )
     return prepared if name is None else replace(prepared, name=text_of("name", name))
 
@@ -154,8 +154,8 @@ def read_again(origin: Origin, name: str, source: Any = None) -> SequenceData:
     places = _places(origin) if source is None else [(source, origin.source)]
     if not places:
         raise DataError(
-            f"{name}: came from memory ({origin.place}, fingerprint {origin.fingerprint[:12]}), not from a place "
-            "where they could be read again"
+            f"{name}: came from memory ({origin.place}, fingerprint {origin.fingerprint[:12]}), so the data cannot "
+            "be read again"
         )
     found: list[SequenceData] = []
     problems: list[DataError] = []
@@ -229,7 +229,7 @@ class _Source:
 
 def _open(source: Any, given: Reading) -> _Source:
     if isinstance(source, SequenceData):
-        raise DataError(f"{source.name}: is prepared already; give the log itself to prepare it otherwise")
+        raise DataError(f"{source.name}: is already prepared; give the log itself to prepare it differently")
     if given.in_parts:
         _check_parts(source, given)
     if isinstance(source, str) and is_dataset(source):
@@ -243,7 +243,7 @@ def _open(source: Any, given: Reading) -> _Source:
     path = None
     if "://" not in str(source):
         if not path_exists(Path(source)) and isinstance(source, str) and not looks_like_path(source):
-            raise DataError(f"{unknown_name('data set', source, dataset_names())}; nor is there such a file")
+            raise DataError(f"{unknown_name('data set', source, dataset_names())}; and there is no such file")
         path = str(Path(source).absolute())
     parts = {name: _absolute(getattr(given, name)) for name in ("valid", "test")} if given.in_parts else None
     origin = Origin(kind="file", place=str(source), path=path, reading=given, fingerprint="", parts=parts)
@@ -258,12 +258,12 @@ def _check_parts(source: Any, given: Reading) -> None:
     """
     if given.min_count not in (None, 1):
         raise ConfigError(
-            f"--min-count {given.min_count}: removing rare users and items would change the split that comes in files; "
-            "leave it out, or filter the log before it is split"
+            f"--min-count {given.min_count}: removing rare users and items would change a split given in files; "
+            "leave it out, or filter the log before splitting it"
         )
     if isinstance(source, str) and is_dataset(source):
         raise ConfigError(
-            f"--valid, --test: {source} is a data set with a name, which comes in one log; name the file of a "
+            f"--valid, --test: {source} is a named data set, which is a single log; give the file of a "
             "training set instead, or use --split"
         )
 
@@ -297,7 +297,7 @@ def _warn_of_shadowed(name: str) -> None:
     """Warn that a data set is read if a file or folder has the same name."""
     if Path(name).exists():
         warnings.warn(
-            f"{name}: the data set of this name is read, not the file or folder here; that is ./{name}",
+            f"{name}: the data set of this name is read, not the file or folder here; for those, use ./{name}",
             MclrecWarning,
             stacklevel=4,
         )

@@ -61,8 +61,8 @@ def check_moment(name: str, value: object) -> str:
     if not isinstance(value, bool) and (_is_integer(text) or _instant(text) is not None):
         return text
     raise ConfigError(
-        f"{name}: {quoted(value)} is no moment: give an ISO date (2026-01-31), a time (2026-01-31T12:00), or a whole "
-        "number in the unit of the log"
+        f"{name}: {quoted(value)} is not a moment: give an ISO date (2026-01-31), a time (2026-01-31T12:00), or a "
+        "whole number in the unit of the log"
     )
 
 
@@ -83,8 +83,8 @@ def time_of(text: str, times: IntArray, place: str) -> int:
     instant = _instant(text)
     if instant is None or per_second is None:
         raise DataError(
-            f"{place}: its times, up to {times.max(initial=0)}, count from no known moment, so {text} is no "
-            "time of it; give a whole number in its unit"
+            f"{place}: its times, up to {times.max(initial=0)}, do not count from a known moment, so {text} "
+            "cannot be converted; give a whole number in their unit"
         )
     return -(-((instant - _EPOCH) // timedelta(microseconds=1) * per_second) // 10**6)
 

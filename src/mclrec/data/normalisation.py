@@ -92,7 +92,7 @@ def normalised(raw: RawTable, reading: Reading) -> Normalised:
     """
     for option in ("header", "quote", "encoding"):
         if getattr(reading, option) is not None:
-            raise DataError(f"{raw.place}: is no text, where --{option} cannot apply")
+            raise DataError(f"{raw.place}: is not text, so --{option} cannot be used")
     columns = reading.columns or Columns()
     if isinstance(raw, ParquetTable) and columns.history is None:
         columns = replace(columns, history=_only_list_column(raw, columns))
@@ -109,7 +109,7 @@ def _with_roles(raw: RawTable, columns: Columns, reading: Reading) -> Normalised
     numbered = roles.file_order and roles.sequence is None
     if numbered and not raw.in_order:
         raise DataError(
-            f"{raw.place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
+            f"{raw.place}: the rows of a lazy frame have no order; name a column of times or a sequence column"
         )
     named = roles.named
     taken = named | condition_roles(reading.where, raw.names, raw.place)

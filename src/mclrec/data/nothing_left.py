@@ -36,10 +36,10 @@ def nothing_left(
     earlier = [f"{step.option.split(' ')[0]} left {step.left.rows:,}" for step in steps[:-1]]
     before = f"{', '.join(earlier)}, " if earlier else ""
     sizes = f"{count_of(read.rows, 'row')}, {count_of(read.users or 0, 'user')} and {count_of(read.items or 0, 'item')}"
-    cure = f"--min-count {most} is the most that leaves any" if most > 1 else "--min-count 1 keeps all"
+    cure = f"--min-count {most} is the highest that leaves any" if most > 1 else "--min-count 1 keeps all"
     return NothingLeftError(
-        f"{place}: nothing is left of {sizes}: {before}--min-count {min_count} none, for it removes users and items "
-        f"with fewer rows until there is none; {cure}"
+        f"{place}: nothing is left of {sizes}: {before}--min-count {min_count} none, as it removes users and items "
+        f"with fewer rows until there are none; {cure}"
     )
 
 

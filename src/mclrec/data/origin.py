@@ -35,7 +35,7 @@ def _known_encoding(name: str) -> str:
     try:
         "".encode(name)
     except (LookupError, ValueError):
-        raise ValueError(f"{name!r} is no encoding of text that Python knows") from None
+        raise ValueError(f"{name!r} is not a text encoding that Python knows") from None
     return name
 
 
@@ -218,4 +218,4 @@ class Origin(BaseModel):
         """A readable description, such as "file log.csv --min-count 1"."""
         kinds = {"dataset": "data set", "file": "file", "prepared": "prepared folder", "memory": "memory:"}
         text = " ".join([kinds[self.kind], self.place, *map(shlex.quote, self.reading.words())])
-        return text if self.log is None else f"{text}, made of {self.log}"
+        return text if self.log is None else f"{text}, made from {self.log}"

@@ -140,8 +140,8 @@ def empty(count: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
             return np.asarray(np.memmap(file, kind, "r+", shape=(count,)))
         except OSError as problem:
             raise DataError(
-                f"{tempfile.gettempdir()}: no room for {size / 1e9:.1f} GB of interactions ({problem.strerror}); "
-                "name a folder on a larger disk in TMPDIR"
+                f"{tempfile.gettempdir()}: no space for {size / 1e9:.1f} GB of interactions ({problem.strerror}); "
+                "set TMPDIR to a folder on a larger disk"
             ) from None
 
 

@@ -53,8 +53,8 @@ def read_parquet(path: Path, error: type[MclrecError], cure: str) -> pa.Table:
         raise error(f"{path}: cannot be read: {problem.strerror or problem}") from None
     place = _place(content)
     if not place or content[place : place + _DIGITS] != _digest(content, place):
-        what = "its checksum differs" if place else "it has no checksum of mclrec's"
-        raise error(f"{path}: damaged, or not ours: {what}; {cure}")
+        what = "its checksum differs" if place else "it has no checksum"
+        raise error(f"{path}: damaged, or not written by mclrec: {what}; {cure}")
     try:
         # Not read_table, which imports pyarrow.dataset and thereby pandas if that is installed.
         with pq.ParquetFile(pa.BufferReader(content)) as file:

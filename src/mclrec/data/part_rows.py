@@ -64,14 +64,14 @@ def check_parts(rows: CodedRows, reads: Sequence[PartRead], repeated: int, ticks
     for size, read in zip(sizes, reads, strict=True):
         if not size:
             raise DataError(
-                f"{read.place}: nothing is left of it, so there is no such part; drop less, or give one log"
+                f"{read.place}: none of its rows are left, so the split lacks a part; drop fewer, or give one log"
             )
     trained = counted(rows.users[_parts_of(rows) == _TRAINING], len(rows.user_ids)) > 0
     for number, read in enumerate(reads[1:], start=1):
         users = rows.users[files == number]
         if not read.found.followed and not trained[users].any():
             raise DataError(
-                f"{read.place}: has no user of {reads[0].place}; are users written alike in both files?"
+                f"{read.place}: shares no user with {reads[0].place}; are users written the same way in both?"
             )
     _check_units(rows, reads, ticks)
     present = counted(rows.users, len(rows.user_ids)) > 0
@@ -96,8 +96,8 @@ def _check_units(rows: CodedRows, reads: Sequence[PartRead], ticks: int) -> None
     for read, unit in zip(reads, units, strict=True):
         if None not in (unit, units[0]) and unit != units[0]:
             raise DataError(
-                f"{read.place}: has times in other units than {reads[0].place}, such as milliseconds and seconds; "
-                "write times alike in all files"
+                f"{read.place}: has times in another unit than {reads[0].place}, such as milliseconds, not "
+                "seconds; use one unit in all files"
             )
 
 
@@ -203,8 +203,8 @@ class _Lists:
         if len(earlier) and len(history) and not known:
             user = self._rows.user_ids[int(self._rows.users[place]) + 1]
             raise DataError(
-                f"{self._reads[number].place}: the list of user {quoted(user)} does not continue what earlier files "
-                "say; give one row a user, whose list is the history"
+                f"{self._reads[number].place}: the list of user {quoted(user)} does not continue those of earlier "
+                "files; give one row per user, whose list is the history"
             )
         self._kept[place : place + known] = False
         self._parts[place : place + len(history)] = 2 * number - 1

@@ -97,16 +97,14 @@ def _check_apart(sources: Sequence[Any], reading: Reading) -> None:
     """Refuse a mixture of paths and frames, and parts that share a file or frame."""
     frames = [not isinstance(source, str | Path) for source in sources]
     if any(frames) != all(frames):
-        raise ConfigError(
-            "--valid, --test: are given as the log is: paths beside a path, frames beside a frame"
-        )
+        raise ConfigError("--valid, --test: give paths if the log is a path, and frames if it is a frame")
     places = [{id(source)} if frames[0] else _files_of(source) for source in sources]
     for later in (1, 2):
         for earlier in range(later):
             if twice := places[earlier] & places[later]:
                 shown = str(reading.valid if later == 1 else reading.test) if frames[0] else str(min(twice))
                 raise DataError(
-                    f"{shown}: is read for {_OPTIONS[later]} and for {_OPTIONS[earlier]} too; each part of a split has "
+                    f"{shown}: is read for both {_OPTIONS[earlier]} and {_OPTIONS[later]}; each part of a split needs "
                     "files of its own"
                 )
 
@@ -158,7 +156,7 @@ def _check_alike(first: _Copied, other: _Copied) -> None:
     if more or lacking:
         role, what = (lacking[0], "no") if lacking else (more[0], "a")
         raise DataError(
-            f"{other.log.place}: has {what} column of the {role}, unlike {first.log.place}; the files of a split need "
+            f"{other.log.place}: has {what} {role} column, unlike {first.log.place}; the files of a split need "
             "the same columns"
         )
 
@@ -192,8 +190,8 @@ def _id(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], number:
     if not texts:
         first, second = ("text" if kinds[place] == "VARCHAR" else "integers" for place in (0, other))
         raise DataError(
-            f"{parts[other].log.place}: the {role} column holds {second}, that of {parts[0].log.place} {first}; write "
-            "ids alike in all files"
+            f"{parts[other].log.place}: the {role} column holds {second}, but that of {parts[0].log.place} {first}; "
+            "write ids the same way in all files"
         )
     return f"CAST({name} AS VARCHAR)"
 
@@ -211,8 +209,8 @@ def _time(connection: duckdb.DuckDBPyConnection, parts: Sequence[_Copied], numbe
     exact = floats and part.kinds["time"] != "DOUBLE"
     if exact and _any_row_passes(connection, part, f"abs(time) > {_EXACT}"):
         raise DataError(
-            f"{part.log.place}: has times beyond 2^53, which cannot be ordered beside the floats of another file; "
-            "write times alike in all files"
+            f"{part.log.place}: has times beyond 2^53, which cannot be ordered with the floats of another file; "
+            "write times the same way in all files"
         )
     factor = ticks // part.log.ticks
     return f"CAST(time AS {'DOUBLE' if floats else 'BIGINT'}){f' * {factor}' if factor > 1 else ''}"

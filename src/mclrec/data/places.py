@@ -67,11 +67,11 @@ def log_files(path: Path) -> list[Path]:
             return [_checked(path)]
         files = sorted(_logs_below(path))
         if not files:
-            raise DataError(f"{path}: is a folder that holds no log; read are {_listed()}")
+            raise DataError(f"{path}: is a folder without a log; files that are read: {_listed()}")
     elif set(str(path)) & set("*?["):
         files = sorted(file for found in _matching(path) for file in _parts(found))
         if not files:
-            raise DataError(f"{path}: no such file, nor one that matches it as a pattern")
+            raise DataError(f"{path}: no such file, and no file matches it as a pattern")
     else:
         raise DataError(f"{path}: no such file")
     return _checked_one_type(path, [_checked(file) for file in _without_repeats(files)])
@@ -82,7 +82,7 @@ def _checked_one_type(path: Path, files: list[Path]) -> list[Path]:
     kinds = sorted({".parquet" if suffix_of(file) in PARQUET else _type(file) for file in files})
     if len(kinds) > 1:
         raise DataError(
-            f"{path}: holds files of several types ({', '.join(kinds)}); name those of one, such as "
+            f"{path}: holds files of several types ({', '.join(kinds)}); name those of one type, such as "
             f"{quoted(f'{path}/*{kinds[0]}' if path.is_dir() else f'*{kinds[0]}')}"
         )
     return files
@@ -94,7 +94,7 @@ def _type(path: Path) -> str:
 
 
 def _listed() -> str:
-    return f"{' '.join(sorted(KNOWN))}, also packed as {' '.join(_PACKED)}"
+    return f"{' '.join(sorted(KNOWN))}, also compressed as {' '.join(_PACKED)}"
 
 
 def _checked(path: Path) -> Path:

@@ -160,8 +160,8 @@ def _refuse_hours(times: npt.NDArray[Any], users: Codes, log: Log) -> None:
         return
     named = next((column.name for column in found.columns if column.role == "time"), "time")
     raise DataError(
-        f"{log.place}: the time stands in several columns ({found.day}, {named}): {named} holds hours or "
-        f"clock times, from {times.min() // log.ticks:.0f} to {times.max() // log.ticks:.0f}, and no days; join them "
+        f"{log.place}: the time is spread over several columns ({found.day}, {named}): {named} holds hours or "
+        f"clock times, from {times.min() // log.ticks:.0f} to {times.max() // log.ticks:.0f}, but no days; join them "
         "into one, such as 2024-01-31T18:00, or name the one that orders rows with --time-column"
     )
 
@@ -249,8 +249,8 @@ def _first_of_events(rows: CodedRows, place: str) -> npt.NDArray[np.bool_]:
     times = rows.times
     if times is None:
         raise DataError(
-            f"{place}: --drop-duplicates compares user, item and time, and the log is read without times; "
-            "--drop-repeats compares user and item"
+            f"{place}: --drop-duplicates compares user, item and time, but the log is read without times; "
+            "--drop-repeats compares only user and item"
         )
     if rows.parts is not None:
         return first_in_parts(rows)

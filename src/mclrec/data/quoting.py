@@ -32,7 +32,7 @@ def split_quoted(text: str, delimiter: str, *, quote: str = '"', strip: bool = F
             fields.append(text[start + 1 : end].replace(quote * 2, quote))
             end = _after_blanks(text, end + 1)
             if end < len(text) and not text.startswith(delimiter, end):
-                raise MalformedError("has text behind a closing quote")
+                raise MalformedError("has text after a closing quote")
         else:
             end = text.find(delimiter, place)
             end = len(text) if end < 0 else end

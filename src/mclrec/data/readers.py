@@ -123,7 +123,7 @@ def _warn_of_endings(log: Log, asked: Columns) -> None:
         name = column.name.rpartition(": ")[2]  # name of a field in lists
         if getattr(asked, column.role, None) is None and has_ending(column.role, name):
             warnings.warn(
-                f"{log.place}: took {quoted(name)} as the {column.role} by how its name ends; if that is wrong: "
+                f"{log.place}: took {quoted(name)} as the {column.role} by the end of its name; if that is wrong: "
                 f"--{column.role}-column",
                 MclrecWarning,
                 stacklevel=4,
@@ -198,7 +198,7 @@ def _stored(
     place = log.raw.place
     if engine != "duckdb" and not log.text and not log.lists:
         if reading.time_format is not None:
-            raise DataError(f"{place}: has no time in text, where --time-format cannot apply")
+            raise DataError(f"{place}: has no times as text, so --time-format cannot be used")
         with foreign_errors(place, "cannot be read"):
             return move_table(pa.Table.from_batches(log.batches, log.schema), engine, stack), log.ticks
     connection, _ = temporary_database(stack)

@@ -28,7 +28,9 @@ def fetched(address: str, folder: Path) -> Path:
     name = PurePosixPath(unquote(parts.path)).name
     if parts.scheme not in _SCHEMES or not name:
         known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
-        raise DataError(f"{address}: is not read from there, but from {known}; others by --engine spark")
+        raise DataError(
+            f"{address}: cannot be read from there, only from {known}; for others use --engine spark"
+        )
     connection = duckdb.connect()
     try:
         _load(connection, address)
@@ -46,7 +48,7 @@ def _load(connection: duckdb.DuckDBPyConnection, address: str) -> None:
     except duckdb.Error:
         install = f"python -c \"import duckdb; duckdb.sql('INSTALL {EXTENSION}')\""
         raise DataError(
-            f"{address}: is read by DuckDB's extension {EXTENSION}, which is not installed: {install}"
+            f"{address}: needs DuckDB's extension {EXTENSION}, which is not installed: {install}"
         ) from None
     try:
         connection.execute("LOAD aws")
@@ -62,5 +64,5 @@ def _copy(connection: duckdb.DuckDBPyConnection, address: str, path: Path) -> No
         what = str(problem).partition("\n")[0]
         raise DataError(f"{address}: cannot be fetched: {what}") from None
     if len(found) != 1:
-        raise DataError(f"{address}: means {len(found)} files; name one")
+        raise DataError(f"{address}: matches {len(found)} files; name one")
     path.write_bytes(found[0][0])

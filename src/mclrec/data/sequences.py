@@ -252,7 +252,8 @@ def _read_meta(path: Path) -> _Meta:
         raise DataError(f"{path}: not a directory of prepared data (meta.json is of another kind)")
     if meta.get("format") != _FORMAT:
         raise DataError(
-            f"{path}: written in format {quoted(meta.get('format'))}, but {_FORMAT} is read; prepare the data again"
+            f"{path}: written in format {quoted(meta.get('format'))}, but this version reads {_FORMAT}; "
+            "prepare the data again"
         )
     try:
         return _Meta.model_validate(meta)
@@ -275,7 +276,7 @@ def _cuts(path: Path) -> IntArray:
     """Load the (4, U) cuts, which are stored flat."""
     flat: IntArray = _map(path, np.int64)
     if len(flat) % 4:
-        raise DataError(f"{path}: damaged: holds {len(flat)} numbers, and no four for each user")
+        raise DataError(f"{path}: damaged: holds {len(flat)} numbers, not four per user")
     return flat.reshape(4, -1)
 
 

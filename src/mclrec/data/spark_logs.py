@@ -109,7 +109,7 @@ def of_spark(source: Any, columns: Columns, place: str) -> tuple[nw.LazyFrame[An
         roles = columns.resolve(names, place)
         if roles.file_order and roles.sequence is None:
             raise DataError(
-                f"{place}: a lazy frame has no order of rows; name a column that has it, of time or sequence"
+                f"{place}: the rows of a lazy frame have no order; name a column of times or a sequence column"
             )
         # By position: Spark reads dots in names as access to fields of structures.
         renamed = nw.from_native(native.toDF(*[f"c{number}" for number in range(len(names))]))
@@ -175,7 +175,7 @@ def _refuse_values(frame: nw.LazyFrame[Any], kinds: dict[str, nw.dtypes.DType], 
         raise missing(place, lacking, "not known")
     for name, count in found.items():
         if name.endswith(" odd") and count:
-            what = "beyond 64 bits" if name == "time odd" else "no whole numbers, or beyond 2^53"
+            what = "beyond 64 bits" if name == "time odd" else "not whole numbers, or beyond 2^53"
             raise DataError(f"{place}: {name.removesuffix(' odd')}: {count} values are {what}")
 
 

@@ -208,7 +208,7 @@ def by_time_quantiles(
     """
     if not 0 < validation < test < 1:
         raise DataError(
-            f"{data.name}: fractions must be 0 < validation < test < 1, not {validation} and {test}"
+            f"{data.name}: fractions must satisfy 0 < validation < test < 1, not {validation} and {test}"
         )
     first, second = times_at(data, (validation, test))
     return by_time(data, first, second, targets=targets)
@@ -253,8 +253,8 @@ def by_files(data: SequenceData) -> Split:
     for part in PARTS:
         if not len(split.targets(part)):
             raise DataError(
-                f"{data.name}: no row of the {part} file has a row of its user before it, so nothing is to be "
-                "predicted; are users written alike in all files?"
+                f"{data.name}: no row of the {part} file has a row of its user before it, so there is nothing to "
+                "predict; are users written the same way in all files?"
             )
     return split
 
@@ -312,7 +312,7 @@ def check_rule(data: SequenceData, rule: str) -> None:
 
 def _no_files_error(data: SequenceData) -> DataError:
     return DataError(
-        f"{data.name}: is one log, with no files for validation and test; name them with --valid and --test"
+        f"{data.name}: is one log, without files for validation and test; name them with --valid and --test"
     )
 
 

@@ -45,8 +45,8 @@ def chosen_split(
     rule = SplitRule.of("files" if split is None else split, valid_from, test_from, test_until, targets)
     if rule.name != "files":
         raise ConfigError(
-            f"--split {rule.name} does not go with a log that comes in files for training, validation and test, which "
-            "are its split; leave out one of the two"
+            f"--split {rule.name} cannot be used with a log that comes in files for training, validation and test, "
+            "which are its split; leave out one of the two"
         )
     return str(rule)
 

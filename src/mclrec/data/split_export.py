@@ -113,7 +113,7 @@ class ExportedSplit(_Part):
         same_times = self.origin.times in (None, found.times_checksum)
         if found.fingerprint != self.origin.fingerprint or not same_times:
             raise DataError(
-                f"{self.origin.place}: has other interactions than when the split was exported; export it again"
+                f"{self.origin.place}: does not have the interactions of the exported split; export it again"
             )
         return found
 
@@ -176,7 +176,7 @@ def write_split(data: SequenceData, out: Path, rule: str, file_type: str = "parq
         users = split.targets(part).users
         if len(np.unique(users)) < len(users):
             raise ConfigError(
-                f"{data.name}: the split holds out several targets of a user, and a list answers one of them; "
+                f"{data.name}: the split holds out several targets per user, but a list answers only one; "
                 "export it with --targets first, last or random"
             )
     returns = share_of_returns(split.validation)

@@ -72,7 +72,7 @@ class SplitRule:
         check_choice("split", text, SPLIT_NAMES)
         if text != "time" and targets is not None:
             raise ConfigError(
-                f"split: {text} has one target a user and part; leave out --targets, or say time"
+                f"split: {text} has one target per user and part; leave out --targets, or use --split time"
             )
         choice = "first" if targets is None else check_targets(targets)
         if valid_from is None and test_from is None:
@@ -81,7 +81,7 @@ class SplitRule:
             return cls(name=_name(text), targets=choice)
         if text != "time":
             raise ConfigError(
-                f"split: {text} takes no moments; leave out --valid-from and --test-from, or say time"
+                f"split: {text} takes no moments; leave out --valid-from and --test-from, or use --split time"
             )
         if valid_from is None or test_from is None:
             raise ConfigError("split: give both moments, --valid-from and --test-from, or neither")

@@ -29,7 +29,7 @@ def check_targets(value: object) -> str:
     if _SEEDED.fullmatch(text):
         return "random" if int(text.removeprefix("random-")) == 1 else text
     if text.startswith("random-"):
-        raise ConfigError(f"targets: {text!r}: the seed behind random- is a whole number, as in random-7")
+        raise ConfigError(f"targets: {text!r}: the seed after random- must be a whole number, as in random-7")
     check_choice("targets", text, TARGET_CHOICES)
     return text
 

@@ -79,15 +79,13 @@ def read_labels(targets: Targets, column: str, source: Any = None) -> TargetLabe
 def _source(data: SequenceData, given: Any) -> tuple[Any, Reading]:
     """The source of the data's log, and its reading options."""
     if data.origin is None:
-        raise DataError(f"{data.name}: came as arrays, which have no column but user, item and time")
+        raise DataError(f"{data.name}: came as arrays, which have only users, items and times")
     log = data.origin.source
     if log.kind == "dataset":
         return locate(log.place), log.reading.filled(dataset(log.place).reading)
     if log.kind == "memory":
         if given is None or isinstance(given, str | Path | SequenceData):
-            raise DataError(
-                f"{data.name}: came from memory; give the frame itself as data, which has the column"
-            )
+            raise DataError(f"{data.name}: came from memory; give the frame that has the column as data")
         return given, log.reading
     reading = log.reading if log.parts is None else log.reading.model_copy(update=dict(log.parts))
     here = log.path is not None and ("://" in log.path or path_exists(Path(log.path)))

@@ -127,8 +127,8 @@ class _Scan:
         place = block.find(b"\0")
         if place >= 0:
             raise DataError(
-                f"{self.path}:{self._line(block[:place])}: holds a NUL byte; it is not UTF-8 text: "
-                "--encoding says what it is"
+                f"{self.path}:{self._line(block[:place])}: contains a NUL byte, so it is not UTF-8 text: "
+                "give its --encoding"
             )
         if block.isascii() and not self.decoder.getstate()[0]:
             return
@@ -142,7 +142,7 @@ class _Scan:
         byte = problem.object[problem.start]
         return DataError(
             f"{self.path}:{self._line(block[:place])}: is not UTF-8 text (byte 0x{byte:02x}); "
-            "say what it is, such as --encoding latin-1"
+            "give its encoding, such as --encoding latin-1"
         )
 
     def _line(self, before: bytes) -> int:

@@ -140,7 +140,7 @@ def _batches(schema: pa.Schema, rows: Iterator[Row], place: str) -> Iterator[pa.
                 for values, kind in zip(zip(*some, strict=True), schema.types, strict=True)
             ]
         except UnicodeEncodeError:
-            raise DataError(f"{place}: holds half of a surrogate pair, which is no character") from None
+            raise DataError(f"{place}: contains half of a surrogate pair, which is not a character") from None
         yield pa.record_batch(columns, schema=schema)
 
 

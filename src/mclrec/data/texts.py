@@ -97,15 +97,15 @@ def _opened(source: Unpacked, reading: Reading, folder: Path) -> TextLog:
     file.check_lines()
     refuse_values(file)
     if are_user_lines(file, reading):
-        _refuse(file.path, "is one user a line", "quote", reading.quote)
-        _refuse(file.path, "is one user a line", "where", reading.where)
+        _refuse(file.path, "has one user per line", "quote", reading.quote)
+        _refuse(file.path, "has one user per line", "where", reading.where)
         return UserLines(file, reading.columns or Columns(), reading.header)
     return DelimitedLog(file, reading)
 
 
 def _refuse(path: Path, what: str, option: str, value: object) -> None:
     if value is not None:
-        raise DataError(f"{path}: {what}, where --{option} cannot apply")
+        raise DataError(f"{path}: {what}, so --{option} cannot be used")
 
 
 def _places(logs: Sequence[TextLog], starts: Sequence[int]) -> Callable[[int], str]:

@@ -99,7 +99,7 @@ def typed(
     if "time" in roles:
         columns["time"], ticks = table.time_type(reading.time_format)
     elif reading.time_format is not None:
-        raise DataError(f"{place}: has no column of time, where --time-format cannot apply")
+        raise DataError(f"{place}: has no time column, so --time-format cannot be used")
     if "sequence" in roles:
         columns["sequence"] = table.sequence_type()
     elif file_order:
@@ -116,7 +116,9 @@ def missing(place: str, counts: dict[str, int], first: str) -> DataError:
     what = ", ".join(f"{count} without {role}" for role, count in counts.items() if count)
     where = first.removeprefix(f"{place}: ")  # "row 7", or still PATH:LINE
     where = f"line {where[len(place) + 1 :]}" if where.startswith(f"{place}:") else where
-    return DataError(f"{place}: rows {what}; the first is {where}: mend them, or --drop-missing")
+    return DataError(
+        f"{place}: incomplete rows: {what}; the first is {where}: fix them, or use --drop-missing"
+    )
 
 
 class _Table:
@@ -192,16 +194,14 @@ class _Table:
         if not self._fits(_NUMBER.format("sequence")):
             return "sequence"
         self.refuse_missing(["sequence"], f"NOT {_FINITE}")
-        self._refuse(
-            "sequence", _INEXACT, "has more digits than can be ordered beside numbers with a fraction"
-        )
+        self._refuse("sequence", _INEXACT, "has too many digits to be ordered among numbers with fractions")
         return "CAST(sequence AS DOUBLE) + 0"  # -0 becomes 0, so that neither sorts first
 
     def time_type(self, form: str | None) -> tuple[str, int]:
         """SQL of the time, which is a number, ISO, or in a strptime format; and its ticks per unit."""
         if self._kinds["time"] != "VARCHAR":
             if form is not None:
-                raise DataError(f"{self._place}: the time is no text, where --time-format cannot apply")
+                raise DataError(f"{self._place}: the time is not text, so --time-format cannot be used")
             return "time", 1
         if form is not None:
             return self._formatted(form)
@@ -214,9 +214,7 @@ class _Table:
                 return exact, 10**places
         if self._fits(_NUMBER.format("time")):
             self.refuse_missing(["time"], f"NOT {_FINITE}")
-            self._refuse(
-                "time", _INEXACT, "has more digits than can be ordered beside numbers with a fraction"
-            )
+            self._refuse("time", _INEXACT, "has too many digits to be ordered among numbers with fractions")
             self._refuse("time", _TOO_LARGE, "is beyond 64 bits")
             return "CAST(time AS DOUBLE) + 0", 1
         for text in ("time", ISO):
@@ -236,11 +234,11 @@ class _Table:
             ).fetchall()
         except duckdb.Error as problem:
             what = str(problem).partition(": ")[2].partition("\n")[0]
-            raise ConfigError(f"--time-format {form}: {what or 'is no format of strptime'}") from None
+            raise ConfigError(f"--time-format {form}: {what or 'is not a strptime format'}") from None
         row = self._unfit(f"{parsed} IS NOT NULL")[1]
         if row is not None:
-            years = "; %Y is a year of four digits, %y one of two" if "%Y" in form else ""
-            raise self._error("time", row, f"is not written as --time-format {form} says{years}")
+            years = "; %Y is a four-digit year, %y a two-digit one" if "%Y" in form else ""
+            raise self._error("time", row, f"does not match --time-format {form}{years}")
         if kind == "TIMESTAMP_NS":
             return f"epoch_ns({parsed})", 10**9
         return f"epoch_us(CAST({parsed} AS TIMESTAMPTZ))", 10**6
@@ -263,7 +261,9 @@ class _Table:
             readings = " or ".join(f"{sampled_meaning(form)} (--time-format '{form}')" for form in forms[:3])
             return self._error("time", row, f"may be {readings}: say which")
         cure = (
-            f"--time-format '{forms[0]}' would read it" if forms else "--time-format says how it is written"
+            f"--time-format '{forms[0]}' would read it"
+            if forms
+            else "say how it is written with --time-format"
         )
         return self._error("time", row, f"is neither a number nor an ISO date; {cure}")
 
@@ -273,14 +273,12 @@ class _Table:
         if self._day is not None:
             return self._error("time", row, f"is a clock time without a day, and {self._join(self._day)}")
         form = clock_form(text)
-        reads = (
-            f" '{form}' reads it" if self._fits(f"{_parsed(form)} IS NOT NULL") else " says how it is written"
-        )
+        reads = f" '{form}'" if self._fits(f"{_parsed(form)} IS NOT NULL") else ""
         return self._error(
             "time",
             row,
-            "is a clock time without a day, by which rows of several days cannot be ordered; join it and its day into "
-            f"one column, such as 2024-01-31T18:00; where all rows are of one day, --time-format{reads}",
+            "is a clock time without a day, which cannot order rows of several days; join it and its day into one "
+            f"column, such as 2024-01-31T18:00; if all rows are of one day, use --time-format{reads}",
         )
 
     @staticmethod

@@ -128,7 +128,7 @@ def _not_encoded(path: Path, line: int, encoding: str, problem: UnicodeError) ->
         before = problem.object[: problem.start]
         line += before.count(b"\n")
         shown = f" (byte 0x{problem.object[problem.start]:02x})"
-    return DataError(f"{path}:{line}: is not {encoding} text{shown}; say what it is with another --encoding")
+    return DataError(f"{path}:{line}: is not {encoding} text{shown}; use another --encoding")
 
 
 def _members(path: Path, folder: Path) -> list[Unpacked]:
@@ -164,7 +164,7 @@ def _opened(path: Path, content: Path, kind: str) -> Iterator[IO[bytes]]:
             yield cast("IO[bytes]", bz2.BZ2File(raw))
         elif kind == "zstd":
             if not pa.Codec.is_available("zstd"):
-                raise DataError(f"{path}: this pyarrow has no Zstandard; unpack the file first")
+                raise DataError(f"{path}: this pyarrow lacks Zstandard support; unpack the file first")
             yield cast("IO[bytes]", pa.CompressedInputStream(raw, "zstd"))
         else:
             yield raw
@@ -181,7 +181,7 @@ def _written(content: Path, path: Path) -> Iterator[IO[bytes]]:
         if problem.errno is None or problem.filename is not None:
             raise
         raise OutputError(
-            f"{content.parent}: no room for the content of {path}; name a folder on a larger disk in TMPDIR"
+            f"{content.parent}: no space for the content of {path}; set TMPDIR to a folder on a larger disk"
         ) from None
     finally:
         file.close()

@@ -24,9 +24,7 @@ from mclrec.errors import DataError
 __all__ = ["UserLines", "are_user_lines", "refuse_values"]
 
 _BLANKS = re.compile("[ \t]+")
-_FORM = (
-    "a line is 'user item item ...'; --user-column, --item-column or --header say that it is rows of columns"
-)
+_FORM = "a line is 'user item item ...'; for rows of columns, use --user-column, --item-column or --header"
 _COLON = re.compile(r"[^\s:,;|]+:[ \t]*[^\s:,;|]+([ \t]+[^\s:,;|]+)*[ \t]*")
 _PAIR = 2  # words
 _WORD = re.compile(r"[^\s:,;|]+")
@@ -72,8 +70,8 @@ def refuse_values(file: TextFile) -> None:
     words = [word for row in rows for word in row[1:]]
     if words and all(_WORD.fullmatch(row[0]) for row in rows) and all(map(_VALUE.fullmatch, words)):
         raise DataError(
-            f"{file.path}: lines look like LIBSVM's 'user item:value item:value ...' ({words[0]}), which says no "
-            "order; write the items alone in the order of time ('user item item ...'), or rows with user, item and time"
+            f"{file.path}: lines look like LIBSVM's 'user item:value item:value ...' ({words[0]}), which has no "
+            "order; write only the items, in order of time ('user item item ...'), or rows with user, item and time"
         )
 
 
@@ -169,12 +167,12 @@ class UserLines:
         users: set[str] = set()
         for number, (user, *items) in self._lines():
             if not items:
-                raise DataError(f"{self.path}:{number}: line has a user and no item; {_FORM}")
+                raise DataError(f"{self.path}:{number}: line has a user but no item; {_FORM}")
             if self._pairs and len(items) == 1:
                 yield user, items[0], number
                 continue
             if user in users:
-                raise DataError(f"{self.path}:{number}: line has a user that has another line; {_FORM}")
+                raise DataError(f"{self.path}:{number}: line has a user that already has a line; {_FORM}")
             users.add(user)
             yield from ((user, item, place) for place, item in enumerate(items, start=1))
 
@@ -182,7 +180,7 @@ class UserLines:
         for number, text in self._file.lines():
             line = text.strip(" \t\r")
             if "\r" in line:
-                raise DataError(f"{self.path}:{number}: line holds CR within; end all lines alike, with LF")
+                raise DataError(f"{self.path}:{number}: line contains a CR; end all lines with LF")
             if self._colon:
                 line = line.replace(":", " ", 1)
             if line:

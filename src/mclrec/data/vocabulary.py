@@ -137,7 +137,7 @@ class Vocabulary:
         if not (integers or pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
             raise DataError(f"not a vocabulary: its ids are neither integers nor strings but {ids.type}")
         if ids.null_count or pc.count_distinct(ids).as_py() != len(ids):
-            raise DataError("not a vocabulary: an id is missing or there twice")
+            raise DataError("not a vocabulary: an id is missing or duplicated")
         return cls(ids.cast(pa.int64() if integers else pa.large_string()))
 
     def save(self, path: Path) -> None:
@@ -176,7 +176,7 @@ def plain_id(value: object) -> OutsideId:
     if is_integer(value):
         return int(value)
     raise DataError(
-        f"{quoted(value)}: no id of an item or user: ids are text or whole numbers, as in the log"
+        f"{quoted(value)}: not an id of an item or user: ids are text or whole numbers, as in the log"
     )
 
 
@@ -197,7 +197,7 @@ def id_list(ids: object) -> Iterator[Any]:
             return iter(ids)  # type: ignore[call-overload, no-any-return]
     except TypeError:
         pass
-    raise DataError(f"{quoted(ids)}: no list of ids")
+    raise DataError(f"{quoted(ids)}: not a list of ids")
 
 
 def as_text(value: object) -> str | None:

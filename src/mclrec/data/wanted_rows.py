@@ -185,8 +185,8 @@ class WantedRows:
         if types.is_date(kind) or types.is_timestamp(kind):
             return "time"
         raise DataError(
-            f"{self.place}: --where: column {quoted(column)} holds {kind}; text, numbers, times, true and false can "
-            "be compared"
+            f"{self.place}: --where: column {quoted(column)} holds {kind}; only text, numbers, times and booleans "
+            "can be compared"
         )
 
 

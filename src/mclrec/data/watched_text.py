@@ -75,8 +75,8 @@ def _warning(found: Watched) -> str:
         )
     option = condition_option(found.name, "=", _constant(found))
     return (
-        f"column {found.name} holds kinds of events ({_kinds(found)}), and all are read alike; "
-        f"{option} takes one kind"
+        f"column {found.name} holds kinds of events ({_kinds(found)}), and all are treated alike; "
+        f"{option} keeps one kind"
     )
 
 
