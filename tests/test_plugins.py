@@ -185,5 +185,5 @@ def test_a_name_of_ours_cannot_be_taken(target: Path, tmp_path: Path) -> None:
     install(target, "thief", {"thief.py": text}, {"mclrec.datasets": {"beauty": "thief"}})
     listed = python(target, "-m", "mclrec", "datasets", cwd=tmp_path)
     assert "data set 'beauty' of thief" in listed.stderr
-    assert "a data set named 'beauty' is registered already" in listed.stderr
+    assert "a data set named 'beauty' is already registered" in listed.stderr
     assert "22,363" in listed.stdout

@@ -86,7 +86,7 @@ def test_all_columns_that_are_lacking_are_told_with_their_options() -> None:
         "(columns: сессия, товар, день)"
     )
     with pytest.raises(
-        DataError, match=r"the user or the time; name them with --user-column, --time-column, or say"
+        DataError, match=r"the user or the time; name them with --user-column, --time-column, or use"
     ):
         Columns(item="товар").resolve(["сессия", "товар", "день"], "журнал.csv")
     with pytest.raises(

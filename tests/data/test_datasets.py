@@ -113,7 +113,7 @@ def test_a_path_is_prepared_and_a_saved_directory_loaded(tmp_path: Path) -> None
         load(path)
     data = load(path, min_count=1, directory=tmp_path / "saved")
     assert load(tmp_path / "saved").fingerprint == data.fingerprint
-    with pytest.raises(DataError, match="is prepared already"):
+    with pytest.raises(DataError, match="is already prepared"):
         load(tmp_path / "saved", min_count=2)
 
 
@@ -138,9 +138,9 @@ def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
     assert known_as(load(path, min_count=1, columns=Columns(user="who", item="what"))) is None
     assert known_as(load("mine", columns=Columns(user="user", item="item"))) is None
     assert dataset_names()[-1] == "mine"
-    with pytest.raises(ConfigError, match=r"named 'mine' is registered already: .*log\.csv"):
+    with pytest.raises(ConfigError, match=r"named 'mine' is already registered: .*log\.csv"):
         register_dataset("mine", address="other.csv", sha256="0" * 64)
-    with pytest.raises(ConfigError, match="named 'beauty' is registered already"):
+    with pytest.raises(ConfigError, match="named 'beauty' is already registered"):
         register_dataset("beauty", **about)  # type: ignore[arg-type]
     path.write_text("who,what,time\n")
     with pytest.raises(DataError, match=r"log\.csv: not the file of 'mine': sha256"):

@@ -46,7 +46,7 @@ def told(data: SequenceData) -> str | None:
 
 
 def condition_of(text: str) -> str:
-    option = re.search(r"--where (\".*?\"|'.*?')(?= (?:leaves|takes))", text)
+    option = re.search(r"--where (\".*?\"|'.*?')(?= (?:leaves|keeps))", text)
     assert option is not None, text
     return shlex.split(option[1])[0]
 
@@ -112,7 +112,7 @@ def test_seconds_beside_milliseconds_are_told(tmp_path: Path, most: str, few: st
         text = told(data)
         assert text is not None
         assert text.startswith("times are in several units: 2 rows (25 %)")
-        assert f"count in {few}, such as" in text
+        assert f"are in {few}, such as" in text
         assert f"most in {most}" in text
         assert prepare(source, min_count=1, where=condition_of(text)).num_interactions == 6
         assert data.intake is not None

@@ -155,9 +155,9 @@ def test_what_is_prepared_is_taken_as_it_is(log: Path, tmp_path: Path) -> None:
     assert load(TINY) is TINY
     TINY.save(tmp_path / "saved")
     for prepared in (TINY, tmp_path / "saved"):
-        with pytest.raises(DataError, match="is prepared already"):
+        with pytest.raises(DataError, match="is already prepared"):
             load(prepared, min_count=2)
-    with pytest.raises(DataError, match="tiny: is prepared already"):
+    with pytest.raises(DataError, match="tiny: is already prepared"):
         prepare(TINY)
     assert prepare("complete-journey").fingerprint == load("complete-journey").fingerprint
 

@@ -114,7 +114,7 @@ def test_a_full_disk_is_told(small: None, monkeypatch: pytest.MonkeyPatch) -> No
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"no room for 8.0 GB of interactions .* in TMPDIR"):
+    with pytest.raises(DataError, match=r"no space for 8.0 GB of interactions .*; set TMPDIR to"):
         empty(10**9, np.int64)
 
 

@@ -117,5 +117,5 @@ def test_quantiles_count_rows() -> None:
     check(split)
     assert split.name == f"by-time({big + 70}, {big + 90})"
     assert split.training.num_interactions == 70
-    with pytest.raises(DataError, match="fractions must be"):
+    with pytest.raises(DataError, match="fractions must satisfy"):
         by_time_quantiles(data, 0.9, 0.8)

@@ -108,7 +108,7 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
         ("sku,a,a\nitem 001,1,2", "has two columns called 'a'"),
         ("sku,a\nitem 001,1\nitem 001,2", "item 'item 001' has two rows"),
         ("sku,a\nitem 001,1,2", "row 2: has 3 values, and the first one 2 names"),
-        ("sku,a\nx,1", "has no row for any item of the model; its first column begins with 'x'"),
+        ("sku,a\nx,1", "has no row for an item of the model; its first column begins with 'x'"),
         ("sku,a\n", "its first column begins with nothing"),
     ],
 )

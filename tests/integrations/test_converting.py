@@ -248,7 +248,7 @@ def test_prepared_data_are_not_read_otherwise(
     data = mclrec.load(log, min_count=1)
     run = convert(tmp_path / "model.pth", data, tmp_path / "run", items=tmp_path / "items.txt")
     assert run.info.num_items == len(ITEMS)
-    with pytest.raises(DataError, match="is prepared already"):
+    with pytest.raises(DataError, match="is already prepared"):
         convert(
             tmp_path / "model.pth", data, tmp_path / "other", items=tmp_path / "items.txt",
             reading=mclrec.Reading(min_count=2),

@@ -312,7 +312,7 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
         ({"id": list("abcde")}, "no column 'count'"),
         ({"id": list("abcde"), "count": [1.0] * 5}, "no column 'count' of whole numbers"),
         ({"id": list("abcde"), "count": [1, 2, 3, 4, None]}, "no column 'count' of whole numbers"),
-        ({"id": list("abcda"), "count": [1] * 5}, "twice"),
+        ({"id": list("abcda"), "count": [1] * 5}, "duplicated"),
         ({"id": list("abcd"), "count": [1] * 4}, "holds 4 ids"),
     ],
 )
