@@ -102,7 +102,9 @@ def _is_left_out(values: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("wanted", [["\x1f"], ["a" * 100_000]])
 def test_a_condition_that_cannot_be_is_told_by_its_key(wanted: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"^val_interval: where = .*: (holds a character|has more than)"):
+    with pytest.raises(
+        ConfigError, match=r"^val_interval: where = .*: (contains a control character|has more than)"
+    ):
         translate({"val_interval": {"genre": wanted}})
 
 
