@@ -160,8 +160,8 @@ def test_warnings_of_others_are_not_shown(cli: Cli, monkeypatch: pytest.MonkeyPa
 
 
 def test_earlier_names_of_options_are_known(cli: Cli) -> None:
-    assert "--from; it is called --warm-start now" in cli("train", "log.csv", "--from", "x").err
-    assert "--budget; it is called --minutes now" in cli("tune", "log.csv", "--budget", "5").err
+    assert "--from; it is now called --warm-start" in cli("train", "log.csv", "--from", "x").err
+    assert "--budget; it is now called --minutes" in cli("tune", "log.csv", "--budget", "5").err
 
 
 # -------------------------------------------------------------------------------- processes

@@ -54,7 +54,7 @@ def test_lists_are_judged_beside_baselines(cli: Cli, log: Path, recs: Path) -> N
     assert theirs["metrics"]["HR@3"] == pytest.approx(0.75, abs=0.03)
     assert found["lists"][0]["length"] == 3
     assert {one["system"] for one in found["baselines"]} == {"popularity", "markov"}
-    assert "say nothing of metrics at 10" in cli("judge", recs, "--data", log, "--k", "10").err
+    assert "say nothing about metrics at 10" in cli("judge", recs, "--data", log, "--k", "10").err
 
 
 def test_an_exported_split_is_what_lists_are_judged_by(cli: Cli, log: Path, recs: Path) -> None:

@@ -43,7 +43,7 @@ def test_recipes_and_floors_are_given_once() -> None:
 
 
 def test_the_last_of_a_setting_counts_and_is_told() -> None:
-    with pytest.warns(MclrecWarning, match="--set: epochs is given as 2 and as 3; the last one counts"):
+    with pytest.warns(MclrecWarning, match="--set: epochs is given as 2 and as 3; the last one is used"):
         assert settings_given(["epochs=2", "beta=0.1", "epochs=3"]) == {"epochs": 3, "beta": 0.1}
     assert settings_given(["epochs=2", "epochs=2"]) == {"epochs": 2}
     assert settings_given(None) == {}

@@ -91,7 +91,7 @@ def test_a_random_split_is_refused_unless_another_is_asked_for(cli: Cli, log: Pa
 def test_a_recipe_that_is_asked_for_says_what_the_file_does_not(cli: Cli, log: Path) -> None:
     found = cli("train", log.name, "--recbole", config(), "--out", "run", "--recipe", "bce")
     assert found.status == 0, found.err
-    assert "what the file does not say is of the recipe bce" in found.err
+    assert "settings that the file does not state come from the recipe bce" in found.err
     info = Run(Path("run")).info
     assert (info.config["unit"], info.config["loss"], info.training["patience"]) == ("sequences", "bce", 40)
 

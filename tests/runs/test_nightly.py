@@ -304,11 +304,11 @@ def test_the_command(cli: Cli, good: Run, today: Path, tmp_path: Path) -> None:
         "accepted: ",
     ):
         assert said in done.out
-    assert f"{tmp_path / 'live'} leads to it now" in done.out
+    assert f"{tmp_path / 'live'} now points to it" in done.out
     refused = cli("update", good.directory, today, "--out", tmp_path / "two", "--floor", "hr@10=1", "-q")
     assert refused.status == 4
     assert "refused: HR@10 " in refused.out
-    assert "stays; nothing was exchanged" in refused.out
+    assert "stays; nothing was replaced" in refused.out
     told = json.loads(cli(*words, "--final", "--floor", "hr@10=0.1", "--json").out)
     assert (told["status"], told["judgement"]["targets"]) == ("done", 40)
     bad = cli("update", good.directory, today, "--out", tmp_path / "three", "--floor", "hr@10")
@@ -330,7 +330,7 @@ def test_ctrl_c_exchanges_nothing(
         patch.setattr(update_module, "train", stopped)
         done = cli(*words)
     assert done.status == 130
-    assert "nothing was exchanged. The same command goes on" in done.err
+    assert "nothing was replaced. The same command continues" in done.err
     assert not (tmp_path / "live").exists()
     assert cli(*words).status == 0
     assert (tmp_path / "live").resolve() == (tmp_path / "out/measured").resolve()

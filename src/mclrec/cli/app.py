@@ -104,8 +104,8 @@ RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a
 SeenOption = Annotated[
     Literal["keep", "drop"] | None,
     typer.Option(
-        help="Keep items of the user's history as candidates (U), or drop them (F); both if not given, the one that "
-        "suits the log first (JSON: keep)."
+        help="Keep items of the user's history as candidates (U), or drop them (F); both if not given, first the one "
+        "that suits the log (JSON: keep)."
     ),
 ]
 SeedOption = Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Random seed.")]
@@ -138,7 +138,7 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Section of the model's recipes, or a TOML file; else the data set's own, for other logs auto.",
+        help="Section of the model's recipes, or a TOML file; if not given, the data set's own, for other logs auto.",
     ),
 ]
 SettingOption = Annotated[
@@ -162,18 +162,21 @@ ValidFromOption = Annotated[
     typer.Option(
         "--valid-from",
         metavar="DATE",
-        help="With --split time: hold out for validation from then on; an ISO date, or a number of the log's unit.",
+        help="With --split time: hold out for validation from this moment on; an ISO date, or a number in the log's "
+        "unit.",
     ),
 ]
 TestFromOption = Annotated[
     str | None,
     typer.Option(
-        "--test-from", metavar="DATE", help="With --split time: hold out for the test from then on."
+        "--test-from", metavar="DATE", help="With --split time: hold out for the test from this moment on."
     ),
 ]
 TestUntilOption = Annotated[
     str | None,
-    typer.Option("--test-until", metavar="DATE", help="With both moments: nothing from then on is a target."),
+    typer.Option(
+        "--test-until", metavar="DATE", help="With both moments: nothing from this moment on is a target."
+    ),
 ]
 TargetsOption = Annotated[
     str | None,
@@ -188,13 +191,14 @@ TrackOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Also write metrics for a tracker: tensorboard, mlflow or wandb (offline). history.jsonl is always there.",
+        help="Also write metrics for a tracker: tensorboard, mlflow or wandb (offline). history.jsonl is always "
+        "written.",
     ),
 ]
 MinutesOption = Annotated[
     float | None,
     typer.Option(
-        metavar="MINUTES", min=0, help="Stop after that many minutes; the same command continues later."
+        metavar="MINUTES", min=0, help="Stop after this many minutes; the same command continues later."
     ),
 ]
 

@@ -110,7 +110,7 @@ def _usage(problem: Any) -> str:
     message = problem.format_message().replace("Value error, ", "")
     option = getattr(problem, "option_name", None)
     if option in _RENAMED:
-        message = f"No such option: {option}; it is called {_RENAMED[option]} now"
+        message = f"No such option: {option}; it is now called {_RENAMED[option]}"
     context = getattr(problem, "ctx", None)
     return message if context is None else f"{message} (see {context.command_path} --help)"
 

@@ -106,8 +106,8 @@ def _explain(statuses: Sequence[int | None], words: Sequence[str], output: IO[st
         name = signal.Signals(-(statuses[killed[0]] or 0)).name
         again = shlex.join(["mclrec", *words, *(() if "--resume" in words else ("--resume",))])
         sys.stderr.write(
-            f"error: process {killed[0]} of {len(statuses)} was ended by {name}, and the others were stopped. "
-            f"Go on from the last checkpoint with:\n  {again}\n"
+            f"error: process {killed[0]} of {len(statuses)} was ended by {name}, and the others were stopped. Continue "
+            f"from the last checkpoint with:\n  {again}\n"
         )
     elif statuses[0] in (0, None, LOST_STATUS) and any(statuses):
         output.seek(0)

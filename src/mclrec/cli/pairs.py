@@ -41,7 +41,7 @@ def settings_given(texts: Iterable[str] | None) -> dict[str, Any]:
     for key, value in map(parse_setting, texts or ()):
         if key in found and found[key] != value:
             warnings.warn(
-                f"--set: {key} is given as {quoted(found[key])} and as {quoted(value)}; the last one counts",
+                f"--set: {key} is given as {quoted(found[key])} and as {quoted(value)}; the last one is used",
                 MclrecWarning,
                 stacklevel=2,
             )

@@ -37,7 +37,9 @@ _RULES: dict[str, tuple[Any, Any]] = {
         False,
         Annotated[
             bool,
-            typer.Option("--drop-duplicates", help="Keep one of rows with the same user, item and time."),
+            typer.Option(
+                "--drop-duplicates", help="Keep one of several rows with the same user, item and time."
+            ),
         ],
     ),
     "drop_repeats": (
@@ -52,7 +54,7 @@ _RULES: dict[str, tuple[Any, Any]] = {
         Annotated[
             Literal["hash", "file"] | None,
             typer.Option(
-                help="Order of a user's rows at one time: by a hash, which tells nothing, or as in the file.",
+                help="Order of a user's rows with equal times: by a hash, which is arbitrary, or as in the file.",
             ),
         ],
     ),
@@ -66,7 +68,7 @@ _PARTS: dict[str, tuple[Any, Any]] = {
             str | None,
             typer.Option(
                 metavar="FILE",
-                help="Validation set, where the log is a training set that was split off already.",
+                help="Validation set, if the log is the training set of an existing split.",
             ),
         ],
     ),
@@ -98,7 +100,7 @@ _NAMES: dict[str, tuple[Any, Any]] = {
     "sequence_column": (None, Annotated[str | None, _column("Column that orders rows with equal times.")]),
     "history_column": (
         None,
-        Annotated[str | None, _column("Column that holds a list of items in order, one row a user.")],
+        Annotated[str | None, _column("Column that holds a list of items in order, one row per user.")],
     ),
     "file_order": (
         False,
@@ -130,7 +132,7 @@ _TEXT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 metavar="SIGN",
                 rich_help_panel=_FORMAT,
-                help="What encloses fields: \", ' or none; found out if not given.",
+                help="Character that encloses fields: \", ' or none; detected if not given.",
             ),
         ],
     ),
@@ -139,7 +141,9 @@ _TEXT: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             typer.Option(
-                metavar="NAME", rich_help_panel=_FORMAT, help="Of text, such as latin-1; UTF-8 if not given."
+                metavar="NAME",
+                rich_help_panel=_FORMAT,
+                help="Encoding of text, such as latin-1; UTF-8 if not given.",
             ),
         ],
     ),
@@ -161,7 +165,7 @@ _TEXT: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--drop-missing",
                 rich_help_panel=_FORMAT,
-                help="Leave out rows without user, item or time; they are refused if not given.",
+                help="Leave out rows without user, item or time; without this option, they are an error.",
             ),
         ],
     ),

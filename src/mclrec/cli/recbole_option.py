@@ -193,7 +193,7 @@ def _lines(path: Path, found: RecBoleConfig, gives_way: Mapping[str, str], given
     lines += [f"  {one.key}: {one.text}" for one in taken]
     lines += [f"  not in effect: {key}: {text}" for key, text in left.items()]
     if given.recipe is not None:
-        return [*lines, f"  what the file does not say is of the recipe {given.recipe}"]
+        return [*lines, f"  settings that the file does not state come from the recipe {given.recipe}"]
     assumed = [
         one.text
         for one in found.assumed

@@ -83,7 +83,7 @@ def print_notes(further: FurtherMetrics) -> None:
     """Explain each metric beyond accuracy in a line, and print further notes."""
     lines = [f"{measure.title}: {measure.note}" for measure in further.measures]
     lines.append(
-        "targets: what users took next, where lists can be held against it; the unbiased HR is as sure as "
+        "targets: what users took next, where comparable with lists; the unbiased HR is as certain as one from "
         f"{count_of(round(further.effective_targets), 'target')} of equal weight"
     )
     for line in (*lines, *further.notes):

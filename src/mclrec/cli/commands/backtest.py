@@ -64,7 +64,8 @@ def backtest(
     seen: Annotated[
         Literal["keep", "drop"] | None,
         typer.Option(
-            help="Keep items of the user's history as candidates (U), or drop them (F); what suits the log."
+            help="Keep items of the user's history as candidates (U), or drop them (F); if not given, what suits the "
+            "log."
         ),
     ] = None,
     seed: SeedOption = 1,
@@ -73,7 +74,9 @@ def backtest(
         Path | None,
         typer.Option(metavar="DIR", help="Directory of the runs; runs/backtest-DATA if not given."),
     ] = None,
-    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it, as one HTML file.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML report into this file.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
     *,
@@ -134,8 +137,8 @@ def _print(found: Backtest) -> None:
             console.print(f"{window.name}: {note}", style="dim", soft_wrap=True)
     for note in found.notes:
         console.print(note, style="dim", soft_wrap=True)
-    cold = "new items: never in the training of that cut, so that no model by ids can recommend them"
-    console.print(f"{cold}; over time: mean of the cuts, each counting once", style="dim", soft_wrap=True)
+    cold = "new items: never in the training data of that cut, so no model that knows items by id can recommend them"
+    console.print(f"{cold}; over time: mean of the cuts, equally weighted", style="dim", soft_wrap=True)
 
 
 def _metrics(found: Backtest) -> Table:

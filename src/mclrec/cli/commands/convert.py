@@ -31,7 +31,7 @@ def convert(
         Path,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="File that RecBole or the official MCLRec saved of SASRec, MCLRec, CL4SRec or DuoRec.",
+            help="Checkpoint of SASRec, MCLRec, CL4SRec or DuoRec, saved by RecBole or the official MCLRec.",
         ),
     ],
     data: Annotated[
@@ -45,14 +45,14 @@ def convert(
         str,
         typer.Option(
             metavar="ORDER",
-            help="Whose each row of the item table is: appearance (RecBole's own count), ids (item i has row i), or "
-            "a file of the items' ids, one a line.",
+            help="Which item each row of the item table belongs to: appearance (RecBole's own order), ids (item i has "
+            "row i), or a file of the items' ids, one per line.",
         ),
     ] = "appearance",
     heads: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Attention heads, if the file does not say them; 2 if not given."
+            metavar="N", min=1, help="Attention heads, if the file does not state them; 2 if not given."
         ),
     ] = None,
     leave_out: Annotated[
@@ -60,7 +60,7 @@ def convert(
         typer.Option(
             "--leave-out",
             metavar="PREFIX",
-            help="Leave out tensors whose names begin so, because scores do not depend on them; may be repeated.",
+            help="Leave out tensors whose names begin with this, as scores do not depend on them; may be repeated.",
         ),
     ] = None,
     *,
@@ -82,5 +82,6 @@ def convert(
         return
     print_scores(run)
     say(
-        f"{run.directory}: {count_of(run.info.num_items, 'item')}; recommends, is exported and served as a run"
+        f"{run.directory}: {count_of(run.info.num_items, 'item')}; can recommend, be exported and be served like any "
+        "run"
     )

@@ -40,7 +40,9 @@ def demo(
     seed: SeedOption = 1,
     epochs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Epochs of each training: a shorter demo, of worse models."),
+        typer.Option(
+            metavar="N", min=1, help="Epochs of each training; fewer make a shorter demo with worse models."
+        ),
     ] = None,
 ) -> None:
     """Take a tour on bundled data: train, compare, recommend.

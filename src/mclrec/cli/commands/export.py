@@ -39,11 +39,11 @@ def export(
     ] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where to; RUN/onnx or RUN/vectors if not given."),
+        typer.Option(metavar="DIR", help="Directory to write; RUN/onnx or RUN/vectors if not given."),
     ] = None,
     index: Annotated[
         str | None,
-        typer.Option(metavar="faiss", help="With onnx: an index over the items, for a million and more."),
+        typer.Option(metavar="faiss", help="With onnx: an index over the items, for a million or more."),
     ] = None,
     users: Annotated[
         Path | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
@@ -68,9 +68,11 @@ def export(
             f"on {count_of(report.histories, 'history', 'histories')} of every length"
         )
         if report.index is not None:
-            say("index: {lists} lists, {probes} looked into, recall@{k} {recall:.4f}".format(**report.index))
+            say("index: {lists} lists, {probes} searched, recall@{k} {recall:.4f}".format(**report.index))
         return
     directory = export_vectors(run, out, users=users, reading=reading)
     say(f"{directory}: vectors written")
     if (directory / NEAR).exists():
-        say(f"products of vectors are not yet the model's scores: add what co-occurrence adds, by {NEAR}")
+        say(
+            f"dot products of vectors are not yet the model's scores: add the co-occurrence terms, see {NEAR}"
+        )

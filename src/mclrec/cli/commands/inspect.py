@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @reads_log()
 def inspect(
     data: DataArgument,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw it, as one HTML file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML report into this file.")
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +68,7 @@ def inspect(
     from mclrec.files import check_writable
 
     if seed is not None and not order:
-        raise ConfigError("--seed is that of --order; add it, or leave out --seed")
+        raise ConfigError("--seed is the seed of --order; add --order, or leave out --seed")
     if out is not None:
         require("a report")
         check_writable(out)

@@ -72,8 +72,8 @@ def judge(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Metric of the significance test: hr@N, ndcg@N or mrr@N; ndcg@10 if not given, or at the end of the "
-            "shortest lists.",
+            help="Metric of the significance test: hr@N, ndcg@N or mrr@N; if not given, ndcg@10, or ndcg at the end of "
+            "shorter lists.",
         ),
     ] = None,
     k: Annotated[

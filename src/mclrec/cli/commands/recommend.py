@@ -50,14 +50,16 @@ def recommend(
     ] = None,
     user: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="With --history: whose it is, for models with user vectors."),
+        typer.Option(
+            metavar="ID", help="With --history: the user it belongs to, for models with user vectors."
+        ),
     ] = None,
     users: Annotated[
         str | None,
         typer.Option(
             metavar="LOG|all",
-            help="Every user in this log gets recommendations; all: every user of the run's own data. "
-            "If it is interrupted, the same command goes on.",
+            help="Recommend for every user in this log; all: every user of the run's own data. If interrupted, the "
+            "same command continues.",
         ),
     ] = None,
     out: Annotated[
@@ -66,12 +68,13 @@ def recommend(
             metavar="FILE", help="For --users: .parquet, .csv or .jsonl with user, rank, item and score."
         ),
     ] = None,
-    k: Annotated[int, typer.Option(metavar="N", help="How many items.")] = 10,
+    k: Annotated[int, typer.Option(metavar="N", help="Number of items.")] = 10,
     exclude: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Items that may not be recommended, one a line.")
+        Path | None, typer.Option(metavar="FILE", help="Items that may not be recommended, one per line.")
     ] = None,
     allow: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The only items that may be recommended, one a line.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The only items that may be recommended, one per line."),
     ] = None,
     include_seen: Annotated[
         bool, typer.Option("--include-seen", help="Items of the history may be recommended.")
@@ -83,7 +86,7 @@ def recommend(
         typer.Option(
             "--filter",
             metavar="JSON",
-            help='Only items like this, by columns of --items: \'{"category": ["dairy"]}\'.',
+            help='Only items with these values in columns of --items: \'{"category": ["dairy"]}\'.',
         ),
     ] = None,
     boost: Annotated[
@@ -95,7 +98,8 @@ def recommend(
     diversify: Annotated[
         str | None,
         typer.Option(
-            metavar="JSON", help="So many with one value of a column, at most: '{\"category\": 2}'."
+            metavar="JSON",
+            help="Maximum number of items with the same value of a column: '{\"category\": 2}'.",
         ),
     ] = None,
     engine: EngineOption = "auto",
@@ -108,7 +112,9 @@ def recommend(
     if (history is None) == (users is None) or (users is None) != (out is None):
         alone = user is not None and history is None and users is None
         cure = (
-            ": --user says whose --history it is; for users of a log, --users all --out FILE" if alone else ""
+            ": --user names the user of a --history; for the users of a log, use --users all --out FILE"
+            if alone
+            else ""
         )
         raise ConfigError(f"give either --history, or both --users and --out{cure}")
     if titles is not None and history is None:
@@ -202,7 +208,9 @@ def _ids(text: str) -> list[str]:
     try:
         found = split_quoted(text, ",", strip=True)
     except MalformedError as problem:
-        raise ConfigError(f"--history {problem}; quote a whole id, and write a quote in it twice") from None
+        raise ConfigError(
+            f"--history {problem}; quote the whole id, and double any quote inside it"
+        ) from None
     if found is None:
-        raise ConfigError("--history opens a quote that is not closed; write a quote in an id twice")
+        raise ConfigError("--history opens a quote that is not closed; double a quote that is part of an id")
     return [value for value in found if value]

@@ -80,11 +80,13 @@ def reproduce(
         str | None,
         typer.Option(
             metavar="NAME|MODEL=NAME,...",
-            help="Section of the recipes, of all models or by model; else the data set's own, for other logs auto.",
+            help="Section of the recipes, for all models or by model; if not given, the data set's own, or auto for "
+            "other logs.",
         ),
     ] = None,
     points: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Most points of a curve, spread evenly.")
+        int | None,
+        typer.Option(metavar="N", min=2, help="Maximum number of points of a curve, spread evenly."),
     ] = None,
     setting: SettingOption = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the runs and tables.")] = Path(
@@ -289,7 +291,7 @@ def _say_where(console: PlainConsole, outcomes: Sequence[Outcome], progress: Pro
         console.print(f"{out / outcome.name}: tables.md, tables.tex")
     if not progress.complete:
         missing = len(progress.runs) - progress.count("done")
-        console.print(f"{missing} of {len(progress.runs)} runs are not done; the same command does them")
+        console.print(f"{missing} of {len(progress.runs)} runs are not done; repeat the command to do them")
 
 
 def _name(planned: PlannedRun) -> str:

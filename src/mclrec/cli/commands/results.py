@@ -80,7 +80,7 @@ def evaluate(
         typer.Option(
             "--slice",
             metavar="COLUMN",
-            help="Also by this column of the log, in the row that the target is; may be repeated.",
+            help="Also by this column of the log, taken from the target's row; may be repeated.",
         ),
     ] = None,
     device: DeviceOption = "auto",

@@ -36,15 +36,17 @@ def serve(
         str | None,
         typer.Option(
             metavar="NAME=SHARE,...",
-            help="Of several models: shares of the users, or sessions, that each has; equal ones if not given.",
+            help="With several models: the share of users, or sessions, that each gets; equal shares if not given.",
         ),
     ] = None,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where to listen; only this machine if not given.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; only this machine if not given.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port to listen on; 0: any free one.")
+    ] = 8000,
     api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One key a line; clients must show one of them.")
+        Path | None, typer.Option(metavar="FILE", help="One key per line; clients must send one of them.")
     ] = None,
     admin_key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The same, for /model/reload and /metrics.")
@@ -52,7 +54,7 @@ def serve(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A name by which clients ask, beside localhost; * for any. Repeatable."
+            metavar="NAME", help="A host name that clients may use, besides localhost; * for any. Repeatable."
         ),
     ] = None,
     engine: EngineOption = "auto",
@@ -73,67 +75,83 @@ def serve(
         bool,
         typer.Option(
             "--traces",
-            help="Send an OpenTelemetry span of each request; OTEL_EXPORTER_OTLP_ENDPOINT says where to.",
+            help="Send an OpenTelemetry span of each request; OTEL_EXPORTER_OTLP_ENDPOINT says where.",
         ),
     ] = False,
     threads: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Batches that the model computes at once.")
+        int, typer.Option(metavar="N", min=1, help="Batches that the model computes in parallel.")
     ] = 1,
     min_overlap: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Of the items that a reloaded model has to share with the old one [0.5]."
+            metavar="SHARE",
+            help="Share of items that a reloaded model must have in common with the old one [0.5].",
         ),
     ] = None,
     log_histories: Annotated[
-        bool, typer.Option("--log-histories", help="Write what was asked into the log.")
+        bool, typer.Option("--log-histories", help="Write the histories of requests into the log.")
     ] = False,
     max_batch: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Requests of a batch [256].")
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Requests per batch [256].")
     ] = None,
     max_body: Annotated[
-        int | None, typer.Option(metavar="BYTES", rich_help_panel=_LIMITS, help="Of a request [1048576].")
+        int | None,
+        typer.Option(metavar="BYTES", rich_help_panel=_LIMITS, help="Size of a request [1048576]."),
     ] = None,
     max_history: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items of a history [1000].")
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items per history [1000].")
     ] = None,
     max_k: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items of an answer [200].")
+        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Items per answer [200].")
     ] = None,
     max_queue: Annotated[
         int | None,
-        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Histories that wait; then 503 [1024]."),
+        typer.Option(
+            metavar="N", rich_help_panel=_LIMITS, help="Histories that may wait; beyond that, 503 [1024]."
+        ),
     ] = None,
     max_connections: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Open at once [1000].")
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Connections open at once [1000]."),
     ] = None,
     max_sessions: Annotated[
         int | None,
-        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Kept; then the oldest goes [100000]."),
+        typer.Option(
+            metavar="N",
+            rich_help_panel=_LIMITS,
+            help="Sessions kept; beyond that, the oldest is dropped [100000].",
+        ),
     ] = None,
     max_session_items: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Newest of a session [200].")
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=_LIMITS, help="Newest items kept per session [200]."),
     ] = None,
     session_ttl: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
             rich_help_panel=_LIMITS,
-            help="That a session is kept after its last event [1800].",
+            help="How long a session is kept after its last event [1800].",
         ),
     ] = None,
     deadline: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", rich_help_panel=_LIMITS, help="For an answer; then 504 [2]."),
+        typer.Option(
+            metavar="SECONDS", rich_help_panel=_LIMITS, help="Time for an answer; after that, 504 [2]."
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", rich_help_panel=_LIMITS, help="For a client to send its body [10]."),
+        typer.Option(
+            metavar="SECONDS", rich_help_panel=_LIMITS, help="Time for a client to send its body [10]."
+        ),
     ] = None,
     drain: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", rich_help_panel=_LIMITS, help="Of saying 503 after SIGTERM, at least [1]."
+            metavar="SECONDS",
+            rich_help_panel=_LIMITS,
+            help="Minimum time of answering 503 after SIGTERM [1].",
         ),
     ] = None,
 ) -> None:

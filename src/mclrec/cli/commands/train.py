@@ -85,8 +85,8 @@ def train(
         typer.Option(
             "--recbole",
             metavar="FILE",
-            help="Take model, settings and data rules from a RecBole configuration (YAML); what has no place here "
-            "is named. Other options go before it.",
+            help="Take model, settings and data rules from a RecBole configuration (YAML); keys without an equivalent "
+            "here are listed. Other options override it.",
         ),
     ] = None,
     out: Annotated[
@@ -130,7 +130,8 @@ def train(
         typer.Option(
             "--final",
             metavar="RUN",
-            help="Train the model that goes live: as that measured run, on all interactions, unmeasured.",
+            help="Train the model that goes live: like this measured run, but on all interactions and without "
+            "measuring.",
         ),
     ] = None,
     minutes: Annotated[
@@ -138,8 +139,8 @@ def train(
         typer.Option(
             metavar="MINUTES",
             min=0,
-            help="Train the best model that is found in so many minutes: settings around the recipe are compared on "
-            "validation, and the best are trained on. Not with --processes, --warm-start or --track.",
+            help="Train the best model that is found in this many minutes: settings around the recipe are compared on "
+            "validation, and the best are trained further. Not with --processes, --warm-start or --track.",
         ),
     ] = None,
     *,
@@ -153,7 +154,7 @@ def train(
     began = time.monotonic()
     words: list[str] = context.obj["words"]
     if processes > 1 and minutes is not None:
-        raise ConfigError("--minutes does not go with --processes: a search is one process")
+        raise ConfigError("--minutes does not go with --processes: a search runs in one process")
     if processes > 1 and not is_one_of_several():
         return run_processes(words, processes)
     command = shlex.join(["mclrec", *_deciding_words(words)])
@@ -225,8 +226,8 @@ def _refuse_beside_final(context: typer.Context) -> None:
     for name, option in _SET_BY_MEASURED_RUN.items():
         if name in given:
             raise ConfigError(
-                f"{option} does not go with --final, which has model, settings, seed and data rules of its run; leave "
-                f"{option} out"
+                f"{option} does not go with --final, which takes model, settings, seed and data rules from its run; "
+                f"leave {option} out"
             )
 
 

@@ -244,7 +244,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     if not progress.complete:
         finished = progress.count("done", "pruned", "failed")
         console.print(
-            f"{finished} of {count_of(progress.total, 'trial')} are finished; the same command does the others"
+            f"{finished} of {count_of(progress.total, 'trial')} are finished; repeat the command to do the others"
         )
     best, recipe = progress.best, outcome.recipe
     if best is None or recipe is None:

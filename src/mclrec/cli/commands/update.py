@@ -49,11 +49,13 @@ def update(
     data: DataArgument,
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Directory of this update; the same command goes on in it."),
+        typer.Option(metavar="DIR", help="Directory of this update; the same command continues it."),
     ],
     floor: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Refuse a model whose metric is below it; may be repeated."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Refuse a model whose metric is below this; may be repeated."
+        ),
     ] = None,
     final: Annotated[
         bool, typer.Option("--final", help="Then train it on everything, for the model that goes live.")
@@ -63,7 +65,7 @@ def update(
     ] = None,
     into: Annotated[
         Path | None,
-        typer.Option(metavar="LINK", help="Then let this symbolic link lead to it; the service reads it."),
+        typer.Option(metavar="LINK", help="Then point this symbolic link to it; the service reads the link."),
     ] = None,
     device: DeviceOption = "auto",
     valid_from: ValidFromOption = None,
@@ -107,7 +109,7 @@ def update(
         _print(outcome)
     if outcome.status == "interrupted":
         console.print(
-            f"interrupted; nothing was exchanged. The same command goes on:\n  {request.command}",
+            f"interrupted; nothing was replaced. The same command continues:\n  {request.command}",
             soft_wrap=True,
         )
         return 130
@@ -136,13 +138,13 @@ def _print(outcome: Update) -> None:
     lines = []
     if outcome.status == "refused" and outcome.judgement is not None:
         lines = [f"refused: {fault}" for fault in outcome.judgement.faults]
-        lines.append(f"{outcome.earlier} stays; nothing was exchanged")
+        lines.append(f"{outcome.earlier} stays; nothing was replaced")
     if outcome.accepted:
         lines.append(f"accepted: {outcome.model}")
     if outcome.exported is not None:
         lines.append(f"exported: {outcome.exported}")
     if outcome.into is not None:
-        lines.append(f"{outcome.into} leads to it now; let the service reload")
+        lines.append(f"{outcome.into} now points to it; make the service reload")
     for line in lines:
         output().print(line, soft_wrap=True, markup=False)
 
@@ -166,7 +168,8 @@ def _print_judgement(judgement: Judgement) -> None:
     if judgement.unknown:
         share = judgement.unknown / judgement.targets
         output().print(
-            f"{judgement.unknown:,} of them ({share:.1%}) are items that the earlier model does not know: misses for it"
+            f"{judgement.unknown:,} of them ({share:.1%}) are items that the earlier model does not know: it misses "
+            "them"
         )
     for floor in judgement.floors:
         verdict = "reached" if floor.value >= floor.least else "not reached"
