@@ -246,9 +246,9 @@ def test_what_cannot_be_measured_is_refused() -> None:
     popularity = np.array([0, 1, 1])
     with pytest.raises(EvaluationError, match=r"expected \(M, k\) lists of items, got shape \(0, 2\)"):
         coverage(lists[:0], 2)
-    with pytest.raises(EvaluationError, match="a list holds item 2, and there are 1"):
+    with pytest.raises(EvaluationError, match="a list contains item 2, but there are only 1"):
         gini(lists, 1)
-    with pytest.raises(EvaluationError, match="1 lists go with as many histories, not 0"):
+    with pytest.raises(EvaluationError, match="1 lists need as many histories, not 0"):
         repeat_share(lists, nobody)
     with pytest.raises(EvaluationError, match="gamma = -1: must be a number of at least 0"):
         unbiased_recall(np.array([True]), np.array([1]), popularity, -1)

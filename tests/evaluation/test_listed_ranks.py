@@ -214,7 +214,7 @@ def test_a_list_that_ends_early_is_a_miss_beyond_its_end() -> None:
     assert (found.facts.short, found.facts.length, found.bounded_at(2)) == (1, 2, 0)
     found.check_cut(2, "theirs")
     with pytest.raises(
-        EvaluationError, match=r"theirs: the lists end at place 2, and say nothing of metrics at 3"
+        EvaluationError, match=r"theirs: the lists end at place 2, and say nothing about metrics at 3"
     ):
         found.check_cut(3, "theirs")
 
@@ -254,7 +254,7 @@ def test_scores_that_rise_in_every_list_are_told(scores: list[list[int]]) -> Non
 
 
 def test_lists_that_hold_no_target_at_all_are_told() -> None:
-    said = "no list holds its target: lists made after the whole log leave the targets out as seen"
+    said = "no list contains its target: lists made from the whole log leave the targets out as seen"
     for rows, none in (([(1, 7, 1), (2, 8, 1)], True), ([(1, 7, 1), (1, 3, 2)], False)):
         found = judged(rows)
         assert any(note.startswith(said) for note in found.facts.notes("keep")) == none
@@ -295,8 +295,8 @@ def test_scores_of_whole_numbers_are_ordered_to_the_last_digit() -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("u1", 3, 1)], "none of its users is in the data: its first is 'u1', that of the data 1"),
-        ([(1, "i3", 1)], "none of its items is in the data: its first is 'i3'"),
+        ([("u1", 3, 1)], "none of its users is in the data: the first is 'u1', that of the data 1"),
+        ([(1, "i3", 1)], "none of its items is in the data: the first is 'i3'"),
     ],
 )
 def test_lists_in_other_ids_are_refused(rows: list[Row], said: str) -> None:

@@ -37,7 +37,7 @@ def test_the_best_without_order_is_the_rival() -> None:
     """If one model loses its accuracy without order and another is as good without it, order has no effect."""
     found = order_effect({"chain": HIGH, "bag": HIGH}, {"chain": LOW, "bag": HIGH}, "NDCG@10")
     assert (found.rival, found.best.difference) == ("bag", 0)
-    assert found.verdict.startswith("That order matters on this log cannot be shown: NDCG@10")
+    assert found.verdict.startswith("It cannot be shown that order matters on this log: NDCG@10")
     assert found.systems[0].p < 0.05
 
 
@@ -47,7 +47,7 @@ def test_the_best_without_order_is_the_rival() -> None:
         (HIGH, LOW, "Order matters on this log, 5"),
         (HIGH, SLIGHT, "Order matters little on this log, "),
         (LOW, HIGH, "Order misleads on this log: "),
-        (HIGH, RNG.permutation(HIGH), "That order matters on this log cannot be shown: "),
+        (HIGH, RNG.permutation(HIGH), "It cannot be shown that order matters on this log: "),
     ],
 )
 def test_the_verdict_in_words(ordered: np.ndarray, shuffled: np.ndarray, said: str) -> None:

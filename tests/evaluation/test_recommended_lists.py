@@ -85,7 +85,7 @@ def test_lists_in_a_row_are_in_order(tmp_path: Path) -> None:
                 found = read_lists(tmp_path / f"list.{kind}", columns)
                 assert [(u, i) for u, i, _ in rows(found)] == in_lists
     twice = pd.DataFrame({"user": [7, 9, 7], "items": [[3], [5], [1]]})
-    with pytest.raises(DataError, match="row 3: user 7 has a list already"):
+    with pytest.raises(DataError, match="row 3: user 7 already has a list"):
         read_lists(twice)
 
 
@@ -110,7 +110,7 @@ def test_ids_of_run_files_with_tabs_may_have_blanks(tmp_path: Path) -> None:
 
 def test_a_file_without_names_needs_them(tmp_path: Path) -> None:
     path = write(tmp_path / "bare.csv", [], USERS, ITEMS, RANKS)
-    with pytest.raises(DataError, match="has no line with names"):
+    with pytest.raises(DataError, match="has no header line"):
         read_lists(path)
     assert rows(read_lists(path, ListColumns("1", "2", rank="3"))) == expected(RANKS)
 
@@ -122,7 +122,7 @@ def test_rows_in_order_are_taken_if_that_is_said(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="no column looks like a rank or score"):
             read_lists(source)
         assert rows(read_lists(source, ListColumns(in_order=True))) == expected([0, 1, 2, 3, 4])
-    with pytest.raises(DataError, match="no order of rows"):
+    with pytest.raises(DataError, match="no row order"):
         read_lists(pl.from_pandas(frame).lazy(), ListColumns(in_order=True))
 
 
@@ -147,7 +147,7 @@ def test_scores_that_list_nothing_are_left_out_and_counted(tmp_path: Path) -> No
         found = read_lists(source)
         assert rows(found) == [("7", "3", 0.9), ("9", "5", np.inf)]
         assert found.not_listed == 3
-    with pytest.raises(DataError, match="holds no recommendation: 1 row without a score"):
+    with pytest.raises(DataError, match="contains no recommendations: 1 row without a score"):
         read_lists(frame.iloc[1:2])
 
 
@@ -178,8 +178,8 @@ def as_frame(path: Path, frame: pd.DataFrame) -> tuple[Any, str]:
     [
         ("user", None, "has no user"),
         ("item", None, "has no item"),
-        ("rank", None, "is no whole number from 1 on"),
-        ("rank", -1.0, "is no whole number from 1 on"),
+        ("rank", None, "is not a whole number of at least 1"),
+        ("rank", -1.0, "is not a whole number of at least 1"),
         ("rank", 1.5, "if it is a score, name the column with --list-score"),
     ],
 )
@@ -206,8 +206,8 @@ def test_what_is_wrong_is_named_with_its_place(
         (None, "no such file"),
         ("", "is empty"),
         ("user,item,score\n", "has a header and no rows"),
-        ("user,item,score\n1,2,high\n", "recs.csv:2: score 'high' is no number"),
-        ("user,item,score\n1,2,1_0\n", "recs.csv:2: score '1_0' is no number"),
+        ("user,item,score\n1,2,high\n", "recs.csv:2: score 'high' is not a number"),
+        ("user,item,score\n1,2,1_0\n", "recs.csv:2: score '1_0' is not a number"),
         ("user,item,score\n1,2,0.5\n1,2\n", "recs.csv:3: line has 2 columns instead of 3"),
         ("user,score,rank\n1,2,3\n", "no column looks like the item; name it with --list-item"),
         ("user,item,item_id,rank\n1,2,3,4\n", None),

@@ -133,8 +133,8 @@ def test_values_that_are_called_like_the_rest() -> None:
     assert slicing.names[-2:] == ("(other values)", "(no value)")
     assert slicing.key == "column user"  # distinct from the key of the slicing by user
     assert slicing.note == (
-        "14 values among the targets; the 4 rarest are '(other values)'; 2 targets stand in several rows with "
-        "different values: the first row counts"
+        "14 values among the targets; the 4 rarest are '(other values)'; 2 targets are in several rows with "
+        "different values: the first row is used"
     )
 
 
@@ -227,7 +227,7 @@ def test_systems_of_other_targets_are_refused() -> None:
     with pytest.raises(EvaluationError, match="rank the same targets"):
         measure_slices(slicings(one), {"one": [one], "other": [other]}, [NDCG])
     size = len(one)
-    with pytest.raises(EvaluationError, match="a slicing is not of the"):
+    with pytest.raises(EvaluationError, match="a slicing does not cover the"):
         measure_slices(
             [Slicing("a", "a", ("b",), np.zeros(size + 1, dtype=np.int64))], {"one": [one]}, [NDCG]
         )

@@ -257,7 +257,7 @@ def _check(lists: IntArray, histories: Packed | None = None) -> None:
     if lists.ndim != 2 or not lists.size:
         raise EvaluationError(f"expected (M, k) lists of items, got shape {lists.shape}")
     if histories is not None and len(histories) != len(lists):
-        raise EvaluationError(f"{len(lists):,} lists go with as many histories, not {len(histories):,}")
+        raise EvaluationError(f"{len(lists):,} lists need as many histories, not {len(histories):,}")
 
 
 def _listed(lists: IntArray) -> IntArray:
@@ -280,7 +280,7 @@ def _exposure(lists: IntArray, num_items: int) -> IntArray:
     """
     counts = np.bincount(_listed(lists), minlength=num_items + 1)
     if len(counts) > num_items + 1:
-        raise EvaluationError(f"a list holds item {len(counts) - 1}, and there are {num_items}")
+        raise EvaluationError(f"a list contains item {len(counts) - 1}, but there are only {num_items}")
     return counts[1:]
 
 

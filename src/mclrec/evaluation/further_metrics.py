@@ -55,7 +55,8 @@ MEASURES = (
     Measure(
         "popularity_lift",
         "popularity lift",
-        "how much more popular listed items are than those of the histories: +50% is half more, 0% as popular",
+        "how much more popular listed items are than those of the histories: +50%: 1.5 times as popular, 0%: as "
+        "popular",
         "+.0%",
     ),
     Measure(
@@ -66,12 +67,12 @@ MEASURES = (
     Measure(
         "vector_diversity",
         "diversity, by vectors",
-        "the same by item vectors of the evaluated model, which is no neutral judge of what is alike",
+        "the same by item vectors of the evaluated model, which is not a neutral judge of similarity",
     ),
     Measure(
         "category_diversity",
         "diversity, by category",
-        "the same by categories: with one an item, the share of pairs of a list whose categories differ",
+        "the same by categories: with one per item, the share of pairs of a list whose categories differ",
     ),
     Measure(
         "miscalibration",
@@ -90,7 +91,7 @@ MEASURES = (
     Measure(
         "unbiased_recall",
         "unbiased HR",
-        "HR if all items had been met alike: a target weighs 1 / popularity (gamma = 1, an assumption)",
+        "HR if all items had been seen equally often: a target weighs 1 / popularity (gamma = 1, an assumption)",
         ".4f",
     ),
 )

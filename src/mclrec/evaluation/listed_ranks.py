@@ -102,12 +102,12 @@ class ListFacts:
             (
                 self.unknown_items,
                 "row",
-                f"of items that the data do not know, such as {quoted(self.first_unknown)}: they take their places",
+                f"of items that the data do not know, such as {quoted(self.first_unknown)}: they keep their places",
             ),
-            (self.copies, "row", "of an item that its list holds already: they take their places"),
+            (self.copies, "row", "of an item that is already in the list: they keep their places"),
             (self.not_listed, "row", "without a score left out"),
-            (self.tied, "target", f"beside items of the same {self.ordering}: ranked behind them"),
-            (self.gaps, "list", "with gaps in their ranks, which stand as written"),
+            (self.tied, "target", f"tied with items of the same {self.ordering}: ranked behind them"),
+            (self.gaps, "list", "with gaps in their ranks, which are kept"),
         ]
         yield from (f"{count_of(count, noun)} {rest}" for count, noun, rest in counted if count)
         if self.from_zero:
@@ -115,24 +115,24 @@ class ListFacts:
         if self.rising:
             yield (
                 f"the scores of {count_of(self.rising, 'list')} rise from row to row, and those of none fall: the "
-                "highest one counts as the best; negate them if they are distances"
+                "highest one is taken as the best; negate them if they are distances"
             )
         if not self.found:
             yield (
-                "no list holds its target: lists made after the whole log leave the targets out as seen; make them "
-                "after the histories of the split"
+                "no list contains its target: lists made from the whole log leave the targets out as seen; make them "
+                "from the histories of the split"
             )
         yield from self._seen_notes(seen)
 
     def _seen_notes(self, seen: Seen) -> Iterator[str]:
         if seen == "keep" and not self.seen:
-            yield "no list holds an item of its user's history: if they were filtered, U counts each return as a miss"
+            yield "no list contains an item of its user's history: if they were filtered, U counts returns as misses"
         if seen == "drop" and self.seen:
-            yield f"{count_of(self.seen, 'row')} of items in the user's history left out; the lists close up"
+            yield f"{count_of(self.seen, 'row')} of items in the user's history left out; later items move up"
         if self.bounded:
             yield (
-                f"{count_of(self.bounded, 'target')} not found in a list that closed up: metrics beyond its end are "
-                "lower bounds; longer lists say more"
+                f"{count_of(self.bounded, 'target')} not found in a list that became shorter: metrics beyond its end "
+                "are lower bounds; longer lists would tell"
             )
 
 
@@ -161,8 +161,8 @@ class ListedRanks:
         """
         if k > self.facts.length:
             raise EvaluationError(
-                f"{name}: the lists end at place {self.facts.length}, and say nothing of metrics at {k}: use a cut of "
-                f"at most {self.facts.length}, or give longer lists"
+                f"{name}: the lists end at place {self.facts.length}, and say nothing about metrics at {k}: use a "
+                f"cutoff of at most {self.facts.length}, or give longer lists"
             )
 
     def bounded_at(self, k: int) -> int:
@@ -283,7 +283,7 @@ class _Rows:
         data = targets.data
         if len(np.unique(targets.users)) < len(targets):
             raise EvaluationError(
-                f"{data.name}: the split holds out several targets of a user, and a list of a user answers one of them"
+                f"{data.name}: the split holds out several targets of a user, but a user's list can answer only one"
             )
         user_codes, user_ids = _coded(lists.users)
         item_codes, item_ids = _coded(lists.items)
@@ -345,7 +345,7 @@ def _known(known: Vocabulary, ids: pa.Array, role: str, place: str) -> IntArray:
     dense = known.dense_all(ids.to_pylist())
     if not dense.any():
         raise DataError(
-            f"{place}: none of its {role}s is in the data: its first is {quoted(ids[0].as_py())}, that of the data "
+            f"{place}: none of its {role}s is in the data: the first is {quoted(ids[0].as_py())}, that of the data "
             f"{quoted(known[1])}; lists need the ids of the log, not a system's own numbers"
         )
     return dense

@@ -76,13 +76,13 @@ def parse_metric(text: str) -> Metric:
         ConfigError: the name is unknown, or the cutoff is not an integer of at least 1.
     """
     if not isinstance(text, str):
-        raise ConfigError(f"metric = {quoted(text)}: should be a text such as ndcg@10")
+        raise ConfigError(f"metric = {quoted(text)}: should be a string such as ndcg@10")
     name, at, cut = text.strip().lower().partition("@")
     if name not in _GAINS:
         raise ConfigError(unknown_name("metric", name, _GAINS))
     if not (at and cut.isdecimal() and len(cut) <= _DIGITS and int(cut) >= 1):
         raise ConfigError(
-            f"metric {quoted(text)}: write the cut as a whole number of at least 1, as in {name}@10"
+            f"metric {quoted(text)}: write the cutoff as a whole number of at least 1, as in {name}@10"
         )
     return Metric(name, int(cut))
 
@@ -94,9 +94,9 @@ def check_cut(k: int, num_items: int | None = None) -> None:
         EvaluationError: the cutoff is not an integer or is out of range.
     """
     if not is_integer(k):
-        raise EvaluationError(f"k = {quoted(k)}: the length of a list is a whole number")
+        raise EvaluationError(f"k = {quoted(k)}: the length of a list should be a whole number")
     if k < 1:
-        raise EvaluationError(f"k = {quoted(k)}: a list has at least 1 place")
+        raise EvaluationError(f"k = {quoted(k)}: the length of a list should be at least 1")
     if num_items is not None and k > num_items:
         raise EvaluationError(
             f"k = {quoted(k)} is more than the catalogue's {num_items} items; use k <= {num_items}"

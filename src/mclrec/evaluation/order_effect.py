@@ -82,8 +82,11 @@ class OrderEffect:
             f"{self.rival} with shuffled ones (difference {_signed(best.low)} to {_signed(best.high)}"
         )
         if best.p >= LEVEL:
-            limit = "" if self.detectable is None else f"; {self.detectable:.4f} or more would show"
-            return f"That order matters on this log cannot be shown: {numbers}, {count_of(self.users, 'user')}{limit})."
+            limit = "" if self.detectable is None else f"; {self.detectable:.4f} or more would be detected"
+            return (
+                f"It cannot be shown that order matters on this log: {numbers}, "
+                f"{count_of(self.users, 'user')}{limit})."
+            )
         if best.difference < 0:
             return f"Order misleads on this log: {numbers})."
         worth = percent(share or 0.0)
@@ -113,7 +116,9 @@ def order_effect(
         EvaluationError: the systems are not the same, or there are none.
     """
     if not ordered or list(ordered) != list(shuffled):
-        raise EvaluationError("the order of histories is judged by the same systems with it and without")
+        raise EvaluationError(
+            "the effect of order is judged by the same systems, with ordered and with shuffled histories"
+        )
     best, rival = _best(ordered), _best(shuffled)
     tests = {name: _compared(ordered[name], shuffled[name], metric) for name in ordered}
     if best != rival:

@@ -56,7 +56,7 @@ class ListColumns:
             )
         if self._needs_names(names):
             raise DataError(
-                f"{place}: has no line with names; say which columns they are, such as --list-user 1 --list-item 2 "
+                f"{place}: has no header line; give the columns by number, such as --list-user 1 --list-item 2 "
                 "--list-rank 3 (or --list-score, --list-in-order)"
             )
         found = {role: self._id(role, names, place) for role in ("user", "item")}
@@ -81,12 +81,12 @@ class ListColumns:
         """
         if not in_order:
             raise DataError(
-                f"{place}: a lazy frame has no order of rows; name a column that has it with --list-rank or "
+                f"{place}: a lazy frame has no row order; name a column that gives the order with --list-rank or "
                 "--list-score"
             )
         if not self.in_order:
             raise DataError(
-                f"{place}: no column looks like a rank or score; name it with --list-rank or --list-score, or say "
+                f"{place}: no column looks like a rank or score; name it with --list-rank or --list-score, or use "
                 f"--list-in-order (columns there are: {listed_names(names)})"
             )
 
@@ -182,7 +182,7 @@ def _first(usual: Sequence[str], names: Sequence[str], place: str) -> str | None
         found = [name for name, short in zip(names, compact, strict=True) if short == wanted]
         if len(found) > 1:
             shown = " and ".join(map(quoted, found[:2]))
-            raise DataError(f"{place}: {shown} look alike; name the one to take, or call them otherwise")
+            raise DataError(f"{place}: {shown} look alike; name the one to use, or rename one of them")
         if found:
             return found[0]
     return None

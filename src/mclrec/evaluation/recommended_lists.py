@@ -167,7 +167,7 @@ class _Gathered:
         """
         if not self.rows:
             what = f": {count_of(self.not_listed, 'row')} without a score" if self.not_listed else ""
-            raise DataError(f"{self.place}: holds no recommendation{what}")
+            raise DataError(f"{self.place}: contains no recommendations{what}")
         users, items = (pa.chunked_array(parts).combine_chunks() for parts in (self.users, self.items))
         return RecommendedLists(
             self.place,
@@ -188,7 +188,9 @@ def _of_text(files: Sequence[Unpacked], columns: ListColumns, place: str) -> Rec
         if gathered is None:
             gathered = _Gathered(place, columns.ordering(rows.columns, lists=lists), rows.columns)
         if rows.columns != gathered.columns:
-            raise DataError(f"{file.path}: has other columns than {files[0].path}; the files need the same")
+            raise DataError(
+                f"{file.path}: has other columns than {files[0].path}; all files need the same columns"
+            )
         if lists:
             _refuse_second_lists([*gathered.users, rows.users], rows.row_place)
         gathered.add(rows.users, rows.items, rows.order, rows.row_place)
@@ -249,7 +251,7 @@ def _converted(role: str, values: pa.Array, target: ColumnType, row_place: Calla
     """
     row = pc.index(missing_values(role, values), True).as_py()
     if row >= 0:
-        raise DataError(f"{row_place(row)}: has no {role}; mend the file or leave the row out")
+        raise DataError(f"{row_place(row)}: has no {role}; fix the file or leave the row out")
     try:
         return converted(role, values, target)
     except UnfitError as problem:
@@ -279,7 +281,7 @@ def _refuse_second_lists(users: Sequence[pa.Array], row_place: Callable[[int], s
     before = set(seen[: len(seen) - len(users[-1])])
     for row, user in enumerate(users[-1].to_pylist()):
         if user in before:
-            raise DataError(f"{row_place(row)}: user {quoted(user)} has a list already; leave one out")
+            raise DataError(f"{row_place(row)}: user {quoted(user)} already has a list; leave one out")
         before.add(user)
 
 
@@ -297,8 +299,8 @@ def _ranks(values: pa.Array, row_place: Callable[[int], str]) -> npt.NDArray[np.
     row = pc.index(pc.fill_null(whole, False), False).as_py()
     if row >= 0:
         raise DataError(
-            f"{row_place(row)}: rank {quoted(values[row].as_py())} is no whole number from 1 on; if it is a score, "
-            "name the column with --list-score"
+            f"{row_place(row)}: rank {quoted(values[row].as_py())} is not a whole number of at least 1; if it is a "
+            "score, name the column with --list-score"
         )
     found: npt.NDArray[np.int64] = numbers.cast(pa.int64()).to_numpy(zero_copy_only=False)
     return found

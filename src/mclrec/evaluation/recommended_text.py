@@ -116,7 +116,7 @@ def _missing_mask(values: pa.Array) -> pa.Array:
 def _refuse_missing(role: str, values: pa.Array, row_place: Callable[[int], str]) -> None:
     row = pc.index(_missing_mask(values), True).as_py()
     if row >= 0:
-        raise DataError(f"{row_place(row)}: has no {role}; mend the file or leave the row out")
+        raise DataError(f"{row_place(row)}: has no {role}; fix the file or leave the row out")
 
 
 def _ids(values: pa.Array) -> pa.Array:
@@ -136,7 +136,7 @@ def number_values(role: str, values: pa.Array, row_place: Callable[[int], str]) 
     present = pc.if_else(nothing, pa.scalar(None, pa.large_string()), values)
     bad = pc.index(pc.fill_null(pc.match_substring_regex(present, _NUMBER), True), False).as_py()
     if bad >= 0:
-        raise DataError(f"{row_place(bad)}: {role} {quoted(values[bad].as_py())} is no number")
+        raise DataError(f"{row_place(bad)}: {role} {quoted(values[bad].as_py())} is not a number")
     digits = pc.replace_substring_regex(pc.utf8_trim_whitespace(present), r"^\+", "")
     whole = pc.all(pc.match_substring_regex(present, _WHOLE)).as_py()
     return digits.cast(pa.int64() if whole else pa.float64())
@@ -163,10 +163,10 @@ def _elements(text: str | None, row: int, row_place: Callable[[int], str]) -> It
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list):
-        raise DataError(f"{row_place(row)}: {quoted(text)} is no list of items")
+        raise DataError(f"{row_place(row)}: {quoted(text)} is not a list of items")
     for value in found:
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise DataError(
-                f"{row_place(row)}: {quoted(value)} in the list is no id: ids are text or integers"
+                f"{row_place(row)}: {quoted(value)} in the list is not an id: ids are strings or integers"
             )
         yield str(value)

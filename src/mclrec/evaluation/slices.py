@@ -52,7 +52,7 @@ _SPANS = (
 """Slices by time since the last interaction, with the upper limit of each in seconds."""
 
 COLD = (
-    "Items that training never shows have no vector and no count: a model that knows items by their ids cannot "
+    "Items that never occur in training have no vector and no count: a model that knows items by their ids cannot "
     "recommend them, and a hit among them is an accident of ties."
 )
 
@@ -222,7 +222,7 @@ def label_slicing(labels: TargetLabels) -> Slicing:
         names.append(_free("no value", places))
     if labels.ambiguous:
         notes.append(
-            f"{count_of(labels.ambiguous, 'target')} stand in several rows with different values: the first row counts"
+            f"{count_of(labels.ambiguous, 'target')} are in several rows with different values: the first row is used"
         )
     of_targets = [places[value] if value is not None else len(names) - 1 for value in labels.values]
     return Slicing(
@@ -269,7 +269,7 @@ def _by_popularity(popularity: IntArray) -> Slicing:
     names, places = _quantiles(popularity[shown])
     all_places = np.zeros(len(popularity), dtype=np.int64)
     all_places[shown] = places + 1
-    return Slicing("popularity", "times that training shows the item", ("0", *names), all_places)
+    return Slicing("popularity", "occurrences of the item in training", ("0", *names), all_places)
 
 
 def _by_time(gaps: IntArray, per_second: int | None) -> Slicing:
@@ -307,7 +307,7 @@ def measure_slices(
         raise EvaluationError("slices need systems that rank the same targets")
     total = len(tables[0])
     if any(len(one.places) != total for one in found):
-        raise EvaluationError(f"a slicing is not of the {count_of(total, 'target')} that were ranked")
+        raise EvaluationError(f"a slicing does not cover the {count_of(total, 'target')} that were ranked")
     values = []
     for slicing in found:
         for part in slicing.slices():
@@ -324,7 +324,8 @@ def measure_slices(
     few = any(len(part.rows) < FEW for one in found for part in one.slices())
     if few:
         told.append(
-            f"* fewer than {count_of(FEW, 'target')}: the interval means little; without one, all values are alike."
+            f"* fewer than {count_of(FEW, 'target')}: the interval is unreliable; where there is none, all values are "
+            "equal."
         )
     columns = ("by", "slice", "targets", "system", "metric", "text")
     return Slices(
