@@ -33,7 +33,7 @@ def test_the_page(tmp_path: Path) -> None:
     found = Backtest("log", "0" * 64, "F", "NDCG@10", 1, "first", windows, values)
     text = write_backtest_page(found, tmp_path / "page.html").read_text(encoding="utf-8")
     assert (
-        "order the models differently (Kendall&#39;s tau -1.00): it alone has markov before popularity"
+        "order the models differently (Kendall&#39;s tau -1.00): only leave-one-out has markov before popularity"
         in text
     )
     assert "0.3000 (0.2900 to 0.3100)" in text

@@ -43,7 +43,7 @@ def test_what_cannot_be_measured_is_said(copies: list[Run], monkeypatch: pytest.
     study = open_study([run.directory for run in copies])
     monkeypatch.setattr("mclrec.runs.baselines._MOST_CELLS", 10)
     assert list_section(study, "F").text == [
-        "Not measured on so many targets: mclrec evaluate RUN --metrics all."
+        "Not measured, because there are so many targets: use mclrec evaluate RUN --metrics all."
     ]
     monkeypatch.undo()
     (copies[1].directory / "model.safetensors").unlink()

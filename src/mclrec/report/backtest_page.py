@@ -27,8 +27,8 @@ def write_backtest_page(found: Backtest, path: Path) -> Path:
     """
     words = PROTOCOLS[found.label]
     answers = (
-        "Leave-one-out holds out each user's last items, whenever that was, and learns what others did later. A cut "
-        "learns from what was there at a moment, as a model in service does, and is measured on what came next."
+        "Leave-one-out holds out each user's last items, whenever that was, and learns from what others did later. A "
+        "cut learns from what was known at a moment, as a model in service does, and is measured on what came next."
     )
     sections = [
         Section("Do models change places?", [found.verdict, answers]),
@@ -59,7 +59,7 @@ def _metrics(found: Backtest) -> ResultTable:
     heads = [window.name for window in found.windows]
     legend = [
         "Bold: the best of a column; underlined: the second best.",
-        "over time: mean of the cuts, each counting once.",
+        "over time: mean of the cuts, equally weighted.",
     ]
     return ResultTable(f"Test {found.metric} ({found.label})", ["model", *heads, "over time"], rows, legend)
 
@@ -71,9 +71,9 @@ def _text(value: Interval) -> str:
 def _windows(found: Backtest) -> ResultTable:
     rows = [(window.name, _window(found, number, window)) for number, window in enumerate(found.windows)]
     legend = [
-        "new items: targets whose item the training of that cut never shows; no model by ids can recommend them.",
-        "new users: targets whose user it never shows.",
-        "tau: Kendall's, of the order of the models, with leave-one-out.",
+        "new items: targets whose item is never in the training data of that cut; no model by id can recommend them.",
+        "new users: targets whose user is never in it.",
+        "tau: Kendall's tau between the orders of the models here and by leave-one-out.",
     ]
     heads = ["window", "from", "until", "targets", "users", "new items", "new users", "tau"]
     return ResultTable(f"Targets: {found.targets} of a user in each window", heads, rows, legend)

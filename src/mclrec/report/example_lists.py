@@ -66,7 +66,7 @@ def _check_rows(targets: Targets, table: RankTable, data: SequenceData) -> None:
     """
     users = [data.user_ids[user + 1] for user in targets.users.tolist()]
     if users != table.users or [data.item_ids[item] for item in targets.items.tolist()] != table.items:
-        raise DataError(f"{data.name}: the ranks are of other targets; evaluate the run again")
+        raise DataError(f"{data.name}: the saved ranks are for other targets; evaluate the run again")
 
 
 def _example(study: Study, model: Model, targets: Targets, table: RankTable, place: int) -> Example:

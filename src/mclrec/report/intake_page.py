@@ -85,7 +85,7 @@ def intake_section(intake: Intake) -> Section:
 def _warnings(intake: Intake) -> Section:
     warned = intake_warnings(intake)
     if not warned:
-        return Section("What to know", ["Nothing about this log calls for care."])
+        return Section("What to know", ["This log has nothing to watch out for."])
     return Section("What to know", [f"{warning.text[:1].upper()}{warning.text[1:]}." for warning in warned])
 
 
@@ -99,7 +99,7 @@ def _columns(intake: Intake) -> ResultTable:
 
 def _watched(intake: Intake) -> ResultTable:
     rows = [(label, [TableCell(text)]) for label, text in watched_lines(intake.watched)]
-    return ResultTable("Columns that were read for nothing", ["it holds", "what is in it"], rows)
+    return ResultTable("Columns that were not used", ["it holds", "what is in it"], rows)
 
 
 def _rules(intake: Intake) -> ResultTable:
@@ -135,8 +135,8 @@ def _protocol_text(left: Measures) -> str:
     words = PROTOCOLS[suited_protocol(left.returns)]
     share = "an unknown share" if left.returns is None else percent(left.returns)
     return (
-        f"{share[:1].upper()}{share[1:]} of the validation targets are in their user's history, so the protocol that "
-        f"suits is {words.title}. {words.note}"
+        f"{share[:1].upper()}{share[1:]} of the validation targets are in their user's history, so the suitable "
+        f"protocol is {words.title}. {words.note}"
     )
 
 
@@ -182,11 +182,11 @@ def _popularity(data: SequenceData) -> list[str]:
         shares[picked].tolist(),
         "share of the items, most popular first",
         "share of the interactions",
-        even="all items alike",
+        even="all items equally popular",
     )
     return [
         to_svg(ranks, "Items by popularity"),
-        to_svg(lorenz, "Share of interactions that popular items have"),
+        to_svg(lorenz, "Share of interactions with popular items"),
     ]
 
 
@@ -217,7 +217,7 @@ def _moments(edges: Any, per_second: int | None) -> Sequence[Any]:
 def _shares(intake: Intake) -> str:
     left = intake.left
     shares = {
-        "rows that share their time": left.tied,
+        "rows that share their time with others": left.tied,
         "the same event twice": left.duplicates,
         "rows that return to an item": left.repeats,
         "validation targets in the history": left.returns,

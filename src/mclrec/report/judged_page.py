@@ -26,8 +26,8 @@ _FEW = 3
 
 _METRICS = (
     "HR@k is the share of targets that are among the first k items of the list; NDCG@k also counts how high they are "
-    "there (1 for the first place, 1/log2(rank + 1) for the others). A dash: the lists end before place k, and say "
-    "nothing of it."
+    "there (1 for the first place, 1/log2(rank + 1) for the others). A dash: the lists end before place k, so the "
+    "value is not known."
 )
 
 _LISTS = (
@@ -86,7 +86,7 @@ def _claims(found: Judged) -> list[str]:
         if score.metrics[str(found.metric)] > max(row.interval.mean for row in found.rows)
     ]
     if above:
-        claims.append(f"But {' and '.join(above)}, which only counted, had more than all of them.")
+        claims.append(f"But {' and '.join(above)}, which only count, are above all of them.")
     note = seeds_note(found.rows)
     return [f"{title[0].upper()}{title[1:]}: {' '.join(claims)}", *([note] if note else [])]
 

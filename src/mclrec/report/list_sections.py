@@ -26,7 +26,10 @@ def list_section(study: Study, label: str) -> Section:
     try:
         split = make_split(run_data(study.first), study.first.info.split)
         if too_large(split.test):
-            return Section(_TITLE, ["Not measured on so many targets: mclrec evaluate RUN --metrics all."])
+            return Section(
+                _TITLE,
+                ["Not measured, because there are so many targets: use mclrec evaluate RUN --metrics all."],
+            )
         runs = {system.label: system.first for system in study.systems}
         found = further_of_runs(runs, split, SEEN_OF[label])
     except MclrecError as problem:
@@ -35,8 +38,8 @@ def list_section(study: Study, label: str) -> Section:
     others = [name for name in found.systems if name not in styles]
     styles |= {name: style(number) for number, name in enumerate(others, start=len(styles))}
     text = (
-        f"Lists of {found.k} for each test target, of the first run of each system ({label}). A hit rate says "
-        "nothing of the other places of a list. No value is better in itself: they show how a system gets its hits."
+        f"Lists of {found.k} for each test target, of the first run of each system ({label}). A hit rate says nothing "
+        "about the other places of a list. No value is better in itself: they show how a system gets its hits."
     )
     return Section(_TITLE, [text], [_table(found, label)], _pictures(found, styles))
 

@@ -99,13 +99,13 @@ def _data(study: Study) -> list[str]:
     except MclrecError as problem:
         data, sizes = (
             None,
-            f"{count_of(info.num_items, 'item')}; the data cannot be read any more ({problem})",
+            f"{count_of(info.num_items, 'item')}; the data can no longer be read ({problem})",
         )
     if data is not None:
         sizes = (
             f"{count_of(data.num_users, 'user')}, {count_of(data.num_items, 'item')}, "
             f"{count_of(data.num_interactions, 'interaction')}, "
-            f"{data.num_interactions / max(data.num_users, 1):.1f} a user"
+            f"{data.num_interactions / max(data.num_users, 1):.1f} per user"
         )
     ended = sorted(run.record.ended[:10] for run in study.runs.values())
     trained = ended[0] if ended[0] == ended[-1] else f"between {ended[0]} and {ended[-1]}"
@@ -122,7 +122,7 @@ def _data(study: Study) -> list[str]:
 
 def _of_users(targets: RankTable) -> str:
     users = len(set(targets.users))
-    return "one a user" if users == len(targets) else f"of {count_of(users, 'user')}"
+    return "one per user" if users == len(targets) else f"of {count_of(users, 'user')}"
 
 
 def _protocols(study: Study) -> list[str]:
@@ -138,7 +138,7 @@ def _taken(study: Study) -> Section:
             TAKEN, [f"None: {study.first.directory} has no {INTAKE}, like runs of earlier versions."]
         )
     section = intake_section(study.intake)
-    warned = [f"Mind: {warning.text}." for warning in intake_warnings(study.intake)]
+    warned = [f"Note: {warning.text}." for warning in intake_warnings(study.intake)]
     return replace(section, text=[*section.text, *warned])
 
 
@@ -163,7 +163,7 @@ def _metrics(study: Study, label: str) -> ResultTable:
     legend = ["Bold: the best of a column; underlined: the second best."] if len(rows) > 1 else []
     baselines = _baselines(study, label, metrics)
     if baselines:
-        legend.append("(baseline): counts on the same targets, beside which the metrics mean something.")
+        legend.append("(baseline): counts on the same targets, for comparison with the metrics.")
     return ResultTable(
         f"Test, {PROTOCOLS[label].title}",
         ["system", *map(str, metrics), f"95 % of {main}", "seeds"],
@@ -249,7 +249,7 @@ def _runs(study: Study) -> Section:
         ]
         rows.append((name, cells))
     columns = ["run", "command", "recipe", "seed", "epoch kept", "seconds"]
-    return Section("Runs", _machines(study), [ResultTable("How each run is made again", columns, rows)])
+    return Section("Runs", _machines(study), [ResultTable("How to repeat each run", columns, rows)])
 
 
 def _machines(study: Study) -> list[str]:

@@ -59,7 +59,7 @@ def _result(outcome: Outcome) -> Section:
         if trial is not None and trial.value is not None
     ]
     table = ResultTable(
-        "The best trial and the recipe that the search began with",
+        "The best trial and the recipe that the search started from",
         ["", progress.metric, *outcome.plan.space],
         rows,
     )

@@ -42,7 +42,7 @@ def slice_section(
     ]
     if targets.user_counts is None:
         text.append(
-            "Measured by an earlier version, which kept no times: mclrec evaluate adds slices by time and user."
+            "Measured by an earlier version, which stored no times: mclrec evaluate adds slices by time and user."
         )
     return Section(
         "Slices",

@@ -79,7 +79,7 @@ def differences(found: Sequence[Pair], protocol: str, metric: Metric) -> ResultT
         [
             (
                 "Paired bootstrap over users and over the seeds of a system, two-sided. "
-                "\N{LESS-THAN OR EQUAL TO}: the least p that it can show. "
+                "\N{LESS-THAN OR EQUAL TO}: the smallest p that it can show. "
                 f"Sure: p below {LEVEL:g} after Holm's correction for {len(rows)} pair{'s' if len(rows) > 1 else ''}."
             )
         ],
@@ -118,21 +118,21 @@ def _choice(study: Study, found: Sequence[Pair], protocol: str) -> str:
     rivals = [pair.worse for pair in own if not pair.sure]
     if not rivals:
         others = _named([pair.worse for pair in own])
-        return f"{when}, take {best.label}: its {metric} of {height} is surely above that of {others}."
+        return f"{when}, take {best.label}: its {metric} of {height} is significantly above that of {others}."
     equals = [best, *rivals]
     beaten = [pair.worse for pair in own if pair.sure]
     text = (
         f"{when}, {best.label} has the highest {metric} ({height}), but its lead over {_named(rivals)} may be chance: "
         f"take any of them, for instance {_cheapest(equals)}."
     )
-    return f"{text} It is surely ahead of {_named(beaten)}." if beaten else text
+    return f"{text} It is significantly ahead of {_named(beaten)}." if beaten else text
 
 
 def _cheapest(systems: Sequence[System]) -> str:
     """Text that names the system that trains fastest, with its time."""
     seconds = {system.label: system.first.record.seconds for system in systems}
     label = min(seconds, key=seconds.__getitem__)
-    return f"{label}, which is trained fastest ({max(seconds[label], 1):,.0f} s)"
+    return f"{label}, which trains fastest ({max(seconds[label], 1):,.0f} s)"
 
 
 def _named(systems: Sequence[System]) -> str:
