@@ -73,7 +73,7 @@ def test_evaluate_and_compare(run: mclrec.Run, tmp_path: Path) -> None:
     kept = json.loads((run.directory / "metrics.json").read_text())["results"]["test"]["F"]["metrics"]
     for data in (DATA, tmp_path / "data"):
         assert mclrec.evaluate(str(run.directory), seen="drop", data=data).metrics == kept
-    with pytest.raises(DataError, match=r"say where with data$"):
+    with pytest.raises(DataError, match=r"give its place with data$"):
         mclrec.evaluate(run.directory)
     markov = mclrec.train(DATA, "markov", out=tmp_path / "markov")
     rows = mclrec.compare([markov.directory, run.directory], seen="drop")

@@ -124,7 +124,7 @@ def test_recommend_says_that_users_return_to_items_that_it_leaves_out(cli: Cli, 
     assert cli("train", "returns.csv", "--model", "markov", "--min-count", 1, "--out", "r").status == 0
     asked = ("recommend", "r", "--history", "i0,i1", "--k", 1)
     assert cli(*asked).err == (
-        "note: 50 % of what this log's users take they have had before: --include-seen lists such items too\n"
+        "note: in this log, 50 % of next items are ones the user had before: --include-seen lists such items too\n"
     )
     assert cli(*asked, "--include-seen").err == cli(*asked, "--quiet").err == ""
     Path("r/intake.json").write_text("{", encoding="utf-8")
@@ -213,7 +213,9 @@ def test_compare(cli: Cli, world: Path) -> None:
     assert low <= second["metrics"]["HR@5"] <= high
     assert baseline.split()[0] == "popularity"  # Markov is compared itself
     assert claim == f"{second['claim']}."
-    assert seeds == "One seed of sasrec: intervals and p know of users only, not of other trainings."
+    assert (
+        seeds == "One seed of sasrec: intervals and p reflect the sample of users only, not other trainings."
+    )
     assert note.startswith("Items that the user has had are not recommended")
     both = cli("compare", "markov", "sasrec").out
     assert both.index("(U)") < both.index("(F)")

@@ -35,7 +35,7 @@ def test_from_space_to_recipe(cli: Cli, world: Path) -> None:
     assert "mclrec train log.csv --model sasrec --seed 1 --recipe s-search/best.toml" in done.out
     page = (world / "s-search" / "report.html").read_text(encoding="utf-8")
     for part in (
-        "The best trial and the recipe that the search began with",
+        "The best trial and the recipe that the search started from",
         "Validation metric by trial",
         "Settings of each trial",
     ):

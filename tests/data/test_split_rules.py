@@ -116,7 +116,7 @@ def test_moments_survive_in_runs(log: Path, tmp_path: Path, monkeypatch: pytest.
         mclrec.train(log, "popularity", out="c", **common),  # type: ignore[arg-type]
     ]
     for other in others:
-        with pytest.raises(EvaluationError, match=r"holds out by the split .*, a by time\(2024"):
+        with pytest.raises(EvaluationError, match=r"was split by .*, a by time\(2024"):
             mclrec.compare([run, other])
     tiny = {"epochs": 1, "hidden_size": 8, "max_length": 6, **common}
     moved = {"split": "time", "valid_from": "2024-01-07", "test_from": TEST}

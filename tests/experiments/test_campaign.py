@@ -137,7 +137,7 @@ def test_a_run_whose_record_is_damaged_is_done_again(log: str, tmp_path: Path) -
     for name in ("metrics.json", "history.jsonl"):
         (store.directory(planned) / name).write_bytes(b"\xff")
     assert state_of(store, planned).state == "open"
-    with pytest.warns(MclrecWarning, match="its record cannot be read, and the run is done again"):
+    with pytest.warns(MclrecWarning, match="its record cannot be read, and the run is repeated"):
         assert do_runs(store, [planned])
     assert store.run(planned).metrics == before
 
@@ -323,7 +323,7 @@ def test_a_damaged_checkpoint_is_discarded(
     (store.directory(planned) / "metrics.json").unlink()
     [path] = (store.directory(planned) / "checkpoint").glob(name)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.warns(MclrecWarning, match="its checkpoint is discarded and the run trained anew"):
+    with pytest.warns(MclrecWarning, match="its checkpoint is discarded and the run is trained from scratch"):
         assert do_runs(store, [planned])
     assert measure(store, _rows_of(planned)) == worn[1]
 
@@ -333,5 +333,5 @@ def test_a_damaged_model_is_told(log: str, tmp_path: Path, worn: tuple[Path, lis
     store, planned = RunStore(tmp_path / "cells"), _needing_all(log)
     path = store.directory(planned) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.warns(MclrecWarning, match="its model cannot be read, and the run is done again"):
+    with pytest.warns(MclrecWarning, match="its model cannot be read, and the run is repeated"):
         assert do_runs(store, [planned])

@@ -74,7 +74,7 @@ def test_no_setting_of_all_runs_changes_what_a_row_stands_for(name: str) -> None
 
 
 def test_a_setting_by_which_all_rows_differ_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no run would take batch_size = 48: each sets it itself"):
+    with pytest.raises(ConfigError, match=r"no run would use batch_size = 48: each sets its own"):
         make_plan("figure4", Scope(("beauty",), settings={"batch_size": 48}), RunStore(tmp_path))
 
 
@@ -260,7 +260,7 @@ def test_what_one_target_fails_by_keeps_no_other_from_its_tables(
         ("table3", {"models": ("sasrec", "sasrec")}, "sasrec is given twice"),
         ("table4", {"points": 3}, "leave --points out"),
         ("table3", {"track": "nosuch"}, "unknown tracker 'nosuch'"),
-        ("table3", {"datasets": ()}, "--datasets: there is none"),
+        ("table3", {"datasets": ()}, "--datasets: the list is empty"),
         ("table3", {"datasets": ("beauty", "beauty")}, "beauty is given twice"),
         ("table3", {"datasets": ("log.csv", "./log.csv")}, r"log.csv and ./log.csv are the same"),
     ],

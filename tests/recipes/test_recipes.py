@@ -223,7 +223,7 @@ def test_a_bad_value_names_key_value_and_what_is_allowed(plain: str, tmp_path: P
 
 def test_earlier_names_of_settings_are_known() -> None:
     for old, new in {"width": "hidden_size", "longest": "max_length", "inner": "inner_size"}.items():
-        fails(f"unknown setting of mclrec '{old}': it is called {new} now", "mclrec", None, None, {old: 8})
+        fails(f"unknown setting of mclrec '{old}': it is now called {new}", "mclrec", None, None, {old: 8})
 
 
 def test_a_model_that_only_counts_takes_no_settings_of_training(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_what_no_model_has_is_refused_with_the_nearest_name(models: tuple[str, .
     with pytest.raises(ConfigError, match=f"unknown setting of .*'{near[0]}'; did you mean '{near[1]}'"):
         check_known(models, {near[0]: 1})
     if len(models) > 1:
-        with pytest.raises(ConfigError, match="'width': it is called hidden_size now"):
+        with pytest.raises(ConfigError, match="'width': it is now called hidden_size"):
             check_known(models, {"width": 1})
 
 
@@ -97,7 +97,7 @@ def test_settings_of_many_runs_are_left_out_where_a_run_has_no_use_for_them() ->
         "crop_ratio = 0.3: taken by mclrec where it has an effect",
         "lambda_ = 0.0: taken by mclrec but not where a row sets it itself",
     ]
-    with pytest.raises(ConfigError, match=r"no run would take beta = 0\.1: each sets it itself"):
+    with pytest.raises(ConfigError, match=r"no run would use beta = 0\.1: each sets its own"):
         check_taken({"beta": 0.1}, [("mclrec", every), ("mclrec", without)])
     assert combine_settings("mclrec", "beauty", None, {"encoder": "gru"}, {"heads": 4}) == {"encoder": "gru"}
     useless = [

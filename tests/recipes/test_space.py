@@ -63,10 +63,10 @@ def test_kinds_of_dimensions(tmp_path: Path) -> None:
         ("beta = { low = 0.1, high = 1.0, step = 2.0 }", r"step = 2.0 should be above 0 and fit"),
         ("beta = { low = '0.1', high = 1.0 }", r"low = '0.1' should be a number"),
         ("batch_size = { low = 1.5, high = 9 }", r"low = 1.5 should be a whole number"),
-        ("unit = { low = 1, high = 2 }", "unit is no number: list its values instead"),
+        ("unit = { low = 1, high = 2 }", "unit is not a number: list its values instead"),
         ("beta = 0.1", "should be a range, as"),
-        ("beta = [0.1]", "should list two values or more"),
-        ("beta = [0.1, 0.2, 0.1]", "none of them twice"),
+        ("beta = [0.1]", "should list two or more different values"),
+        ("beta = [0.1, 0.2, 0.1]", "two or more different values"),
         (
             "dropout = { low = 0.1, high = 1.5 }",
             r"own.toml.search: dropout: dropout = 1.5: should be less than",
@@ -77,7 +77,7 @@ def test_kinds_of_dimensions(tmp_path: Path) -> None:
         ),
         (
             'metric = ["hr@10", "ndcg@10"]',
-            "metric says how trials are measured, and must be the same for all",
+            "metric determines how trials are measured, and must be the same for all",
         ),
         (
             'encoder = ["transformer", "gru"]\nheads = [1, 2]',

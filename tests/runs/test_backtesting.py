@@ -120,7 +120,7 @@ def test_a_run_by_another_recipe_is_refused(log: Path, data: SequenceData, tmp_p
         neighbours=3,
     )
     with pytest.raises(
-        ConfigError, match=r"cut-1-itemknn: holds a run by other settings: neighbours = 3, now "
+        ConfigError, match=r"cut-1-itemknn: holds a run with other settings: neighbours = 3, now "
     ):
         backtest(log, ["itemknn"], cuts=1, reading=READING, out=tmp_path, progress=False)
 
@@ -134,9 +134,9 @@ def test_finished_runs_are_kept_and_others_are_refused(log: Path, tmp_path: Path
     assert again.values["markov"] == first.values["markov"]
     assert Run(out / "cut-1-markov").record.ended == ended
     assert (out / "cut-1-markov" / "kept").exists()
-    with pytest.raises(ConfigError, match="holds a run of another log, seed or cut"):
+    with pytest.raises(ConfigError, match="holds a run with another log, seed or cut"):
         backtest(log, ["markov"], cuts=2, reading=READING, out=out, progress=False)
-    with pytest.raises(ConfigError, match="holds a run of another log, seed or cut"):
+    with pytest.raises(ConfigError, match="holds a run with another log, seed or cut"):
         backtest(log, ["markov"], cuts=1, seed=2, reading=READING, out=out, progress=False)
 
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_cut(log: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no times"):
         backtest(users, MODELS, reading=READING, out=out, progress=False)
     days = replace(tiny_data(), times=np.arange(tiny_data().num_interactions) // 100)
-    with pytest.raises(DataError, match="its times are too few for 9 cuts"):
+    with pytest.raises(DataError, match="has too few different times for 9 cuts"):
         backtest(
             write_log(tmp_path / "days.csv", days), MODELS, cuts=9, reading=READING, out=out, progress=False
         )
@@ -191,8 +191,8 @@ def test_the_verdict_in_words() -> None:
     assert same.verdict == "Leave-one-out and time order the models alike (Kendall's tau 1.00)."
     other = a_table({"a": (0.3, 0.1, 0.1), "b": (0.2, 0.3, 0.0), "c": (0.1, 0.0, 0.0)})
     assert other.changed == [("a", "b")]
-    assert "differently (Kendall's tau 0.33): it alone has a before b" in other.verdict
-    assert a_table({"a": (0.3, 0.1, 0.1)}).verdict == "One model has no place to change: name several."
+    assert "differently (Kendall's tau 0.33): only leave-one-out has a before b" in other.verdict
+    assert a_table({"a": (0.3, 0.1, 0.1)}).verdict == "A single model has no rank to change: name several."
     tied = a_table({"a": (0.1, 0.1, 0.1), "b": (0.1, 0.1, 0.1)})
     assert (tied.tau, tied.tau_of(1)) == (None, None)
 
@@ -236,7 +236,7 @@ def test_models_take_the_settings_that_they_have(log: Path, tmp_path: Path) -> N
         assert (bpr.training["epochs"], bpr.config["hidden_size"], bpr.training["seen"]) == (1, 4, "keep")
         assert not small.keys() & markov.config.keys()
         assert markov.training["seen"] == "keep"
-    with pytest.raises(ConfigError, match="holds a run by other settings: hidden_size = 4, now 8"):
+    with pytest.raises(ConfigError, match="holds a run with other settings: hidden_size = 4, now 8"):
         backtest(log, models, settings={**small, "hidden_size": 8}, **given)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown setting of markov, bpr 'epoch'; did you mean 'epochs'"):
         backtest(log, models, settings={"epoch": 1}, **given)  # type: ignore[arg-type]

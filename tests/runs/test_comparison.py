@@ -57,7 +57,7 @@ def test_seeds_are_one_system(folder: Path) -> None:
     assert [row.adjusted_p for row in rows[1:]] == holm(ps)
     assert [row.trained for row in rows] == [False, True, False]
     assert seeds_note(rows) == (
-        "Few seeds of sasrec (2): below 5, what seeds add to intervals is roughly known."
+        "Few seeds of sasrec (2): below 5, what seeds add to intervals is only roughly known."
     )
     values = [per_user(Run(run).ranks().ranks, "ndcg", 10) for run in runs]
     for row, members in ((rows[1], [1, 3]), (rows[2], [2])):
@@ -122,7 +122,7 @@ def test_protocol_metric_and_part(folder: Path) -> None:
     kept, dropped = compare_runs(runs), compare_runs(runs, seen="drop", metric="hr@5")
     assert kept[1].metrics != dropped[1].metrics
     assert dropped[1].difference == pytest.approx(dropped[1].metrics["HR@5"] - dropped[0].metrics["HR@5"])
-    with pytest.raises(ModelFileError, match="not measured so; see `mclrec evaluate --help`"):
+    with pytest.raises(ModelFileError, match="not measured in this way; see `mclrec evaluate --help`"):
         compare_runs(runs, part="validation")
     for run in runs:
         evaluate_run(run, part="validation")
@@ -172,7 +172,9 @@ def test_another_name_of_a_log_is_the_same_data(log: Path, folder: Path, tmp_pat
 
 
 def test_a_run_does_not_count_twice(folder: Path) -> None:
-    with pytest.raises(EvaluationError, match=r"sasrec-1: is seed 1 of sasrec, as .*; leave one of them out"):
+    with pytest.raises(
+        EvaluationError, match=r"sasrec-1: is seed 1 of sasrec, like .*; leave one of them out"
+    ):
         compare_runs([folder / "popularity", *[folder / "sasrec-1"] * 2])
 
 

@@ -123,12 +123,12 @@ def test_who_was_measured_is_told(measured: Run, final: Run) -> None:
 def test_a_lost_key_makes_no_measured_run_of_it(final: Run, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(final.directory, tmp_path / "run")))
     edit_sealed(run.directory / "config.json", lambda config: config.pop("measured_by"))
-    with pytest.raises(ModelFileError, match="split everything goes with no such measured_by"):
+    with pytest.raises(ModelFileError, match="split everything does not match its measured_by"):
         _ = run.info
 
 
 def test_it_cannot_be_measured(measured: Run, final: Run, tmp_path: Path) -> None:
-    told = f"is a final model, which learnt from all interactions.*{measured.directory} was measured in its stead"
+    told = f"is a final model, which learnt from all interactions.*{measured.directory} was measured in its place"
     for measure in (
         lambda: evaluate_run(final),
         lambda: evaluate_run(final, part="validation", seen="drop"),
@@ -162,7 +162,7 @@ def test_it_goes_on(measured: Run, final: Run, log: Path, tmp_path: Path) -> Non
 
 def test_an_interrupted_run_has_chosen_nothing(log: Path, tmp_path: Path) -> None:
     half = train(TrainRequest(log_source(log), "sasrec", settings=SASREC, out=tmp_path / "half"), Stopper(2))
-    with pytest.raises(ConfigError, match="was interrupted, so that validation has not chosen yet"):
+    with pytest.raises(ConfigError, match="was interrupted before validation chose"):
         finalize(half, out=tmp_path / "other", progress=False)
 
 
@@ -187,7 +187,7 @@ def test_a_measuring_run_that_is_gone_is_told(log: Path, tmp_path: Path) -> None
 
 
 def test_nothing_is_measured_that_has_seen_its_targets(final: Run, log: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has learnt from what this run holds out; go on from"):
+    with pytest.raises(ConfigError, match="has learnt from what this run holds out; start from"):
         start(log, tmp_path / "run", warm_start=final)
     assert not (tmp_path / "run").exists()
 

@@ -121,7 +121,7 @@ def test_baselines_that_would_take_long_are_left_out_and_told(
 
 
 def test_what_cannot_be_right_is_refused_before_the_work(trained: Run, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="categories are of use for metrics beyond accuracy alone"):
+    with pytest.raises(ConfigError, match="categories are used only for metrics beyond accuracy"):
         evaluate_run(trained, categories=tmp_path / "none.csv")
     with pytest.raises(ConfigError, match="metrics"):
         evaluate_run(trained, metrics="every")  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_the_first_run_brings_its_data(log: Path, trained: Run, tmp_path: Path) 
     assert found.rows[1].difference == 0
     with pytest.raises(ConfigError, match="name it with data"):
         judge([tmp_path / "theirs.csv"])
-    with pytest.raises(ConfigError, match="goes with data"):
+    with pytest.raises(ConfigError, match="reading and splitting need data"):
         judge([trained, tmp_path / "theirs.csv"], split="time")
 
 

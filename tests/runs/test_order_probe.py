@@ -87,7 +87,7 @@ def test_of_a_long_log_some_users_are_taken_and_told(quick: None, monkeypatch: p
         assert own == [data.item_ids[int(item)] for item in data.sequence(place)]
     found = probe(data)
     assert (found.rows, found.of_rows) == (part.num_interactions, data.num_interactions)
-    assert f"of users drawn from all {data.num_interactions:,}" in found.notes[0]
+    assert f"of users drawn at random from all {data.num_interactions:,}" in found.notes[0]
 
 
 def test_progress_and_plan(quick: None) -> None:

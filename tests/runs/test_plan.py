@@ -20,7 +20,7 @@ from mclrec.runs.recipe_choice import sizes_of
     ("section", "seconds", "cure"),
     [
         ("auto", 3599.0, None),
-        ("auto", 3601.0, "--minutes 30 takes the best model that is found in half an hour"),
+        ("auto", 3601.0, "--minutes 30 trains the best model that is found in half an hour"),
         (
             "default",
             601.0,
@@ -48,7 +48,7 @@ def test_the_time_of_validation_is_counted(monkeypatch: pytest.MonkeyPatch) -> N
     recipe = resolve("sasrec", None, "auto", {"epochs": 20}, sizes=sizes_of(split))
     lines = plan_lines(recipe, split, sizes_of(split), torch.device("cpu"))
     assert (
-        "time: about 60 s an epoch and 30 s to validate it, at most 20 epochs: 30 minutes, less where validation "
+        "time: about 60 s per epoch and 30 s for its validation, at most 20 epochs: 30 minutes, less if validation "
         "stops rising"
     ) in lines
 
@@ -63,7 +63,7 @@ def test_very_many_test_targets_are_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(plan, "_MANY", len(split.test) - 1)
     lines = plan_lines(recipe, split, sizes, torch.device("cpu"), timed=False)
     count, items = len(split.test), split.data.num_items
-    assert lines[-1] == f"test ranks all of {count} targets among {items} items after training, by U and F"
+    assert lines[-1] == f"test ranks all of {count} targets among {items} items after training, under U and F"
 
 
 def test_a_validation_by_fewer_targets_than_there_are_is_told() -> None:
@@ -74,7 +74,7 @@ def test_a_validation_by_fewer_targets_than_there_are_is_told() -> None:
     lines = plan_lines(recipe, split, sizes, device, timed=False)
     count = len(split.validation)
     assert (
-        f"validation ranks 7 of {count} held-out items, drawn; --set validation_targets=none ranks all"
+        f"validation ranks 7 of {count} held-out items, drawn at random; --set validation_targets=none ranks all"
         in lines
     )
     every = replace(recipe, training=recipe.training.model_copy(update={"validation_targets": None}))

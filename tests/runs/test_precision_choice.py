@@ -24,13 +24,13 @@ def test_a_resumed_run_keeps_the_precision_that_it_began_with(
     told = Listener()
     whole = start(log, tmp_path / "whole", settings=SETTINGS, reporter=told)
     name = "bf16" if bf16 else "fp32"
-    assert f"precision: {name}, the quicker one here" in told.lines
+    assert f"precision: {name}, the faster one here" in told.lines
     part = start(log, tmp_path / "part", settings=SETTINGS, reporter=Stopper(3))
     assert not part.record.finished
     on_a_machine(monkeypatch, bf16=not bf16)
     told = Listener()
     run = start(log, tmp_path / "part", settings=SETTINGS, reporter=told, resume=True)
-    assert f"precision: {name}, as it began" in told.lines
+    assert f"precision: {name}, as the run began" in told.lines
     assert run.info.training["precision"] == whole.info.training["precision"] == name
     assert run.record.weights == whole.record.weights
 

@@ -64,14 +64,14 @@ def test_other_times_are_another_split_by_time(
     assert run_data(run).num_users == 40  # leave-one-out ignores times
     by_time = run.info.model_copy(update={"split": "time"})
     monkeypatch.setattr(Run, "info", by_time)
-    with pytest.raises(DataError, match="the sequences are the same, but their times are others"):
+    with pytest.raises(DataError, match="the sequences are the same, but their times differ"):
         run_data(run)
 
 
 def test_data_that_moved_are_named(run: Run, tmp_path: Path) -> None:
     moved = tmp_path / "moved.csv"
     (tmp_path / "small.csv").rename(moved)
-    with pytest.raises(DataError, match=r"small\.csv.*was trained on it: .*say where with data"):
+    with pytest.raises(DataError, match=r"small\.csv.*was trained on it: .*give its place with data"):
         evaluate_run(run.directory)
     assert evaluate_run(run.directory, data=str(moved)).metrics == run.metrics["U"]
 

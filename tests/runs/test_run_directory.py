@@ -93,7 +93,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_starts_anew(
     out = tmp_path / "run"
     out.mkdir()
     leave(out)
-    with pytest.warns(MclrecWarning, match="ended before its first checkpoint and starts anew"):
+    with pytest.warns(MclrecWarning, match="ended before its first checkpoint and starts from the beginning"):
         run = start(log, out, resume=True)
     assert run.metrics == trained.metrics
     names = ({path.name for path in one.rglob("*")} for one in (out, trained.directory))
@@ -147,7 +147,9 @@ def test_a_run_that_cannot_be_written_is_measured_all_the_same(
         raise OutputError("run: cannot be written: Read-only file system")
 
     monkeypatch.setattr(Lock, "acquire", refuse)
-    with pytest.warns(MclrecWarning, match=r"the ranks are not kept: run: cannot be written: Read-only"):
+    with pytest.warns(
+        MclrecWarning, match=r"the ranks could not be saved: run: cannot be written: Read-only"
+    ):
         result = evaluate_run(run)
     assert result.metrics == trained.metrics["U"]
 
@@ -158,7 +160,7 @@ def test_exported_vectors_belong_to_weights(trained: Run, tmp_path: Path) -> Non
     discard_stale(run)
     assert read_sealed(out / VECTORS_RECORD)["weights"] == trained.record.weights
     edit_sealed(out / VECTORS_RECORD, lambda record: record.update(weights="others"))
-    with pytest.warns(MclrecWarning, match="vectors of earlier weights are removed"):
+    with pytest.warns(MclrecWarning, match="vectors of the earlier weights were removed"):
         discard_stale(run)
     assert not out.exists()
     assert list(run.glob("ranks-*.parquet"))

@@ -131,7 +131,7 @@ def test_who_is_surely_ahead_is_said() -> None:
         return Scoreboard("U", "test", "NDCG@10", list(scores)).verdict
 
     assert verdict(one("mclrec", 0.1)) is None
-    told = "p: of the difference in NDCG@10 from mclrec, paired over users."
+    told = "p: for the difference in NDCG@10 from mclrec, paired over users."
     assert verdict(one("mclrec", 0.1), one("markov", 0.2, 0.3), one("popularity", 0.05, 0.001)) == told
     ahead = verdict(one("mclrec", 0.1), one("markov", 0.2, 0.01), one("popularity", 0.3, 0.001))
-    assert ahead == f"{told} markov and popularity are surely ahead of mclrec."
+    assert ahead == f"{told} markov and popularity are significantly ahead of mclrec."

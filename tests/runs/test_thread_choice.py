@@ -77,7 +77,7 @@ def test_a_run_says_how_many_it_took_and_gives_the_others_back(
     told = Listener()
     run = start(log, tmp_path / "run", reporter=told)
     assert run.record.threads == 1
-    assert "threads: 1, the quickest of 1 and 2 on the first batches" in told.lines
+    assert "threads: 1, the fastest of 1 and 2 on the first batches" in told.lines
     assert torch.get_num_threads() == 2
 
 

@@ -170,7 +170,9 @@ def test_a_model_that_counts(log: Path, tmp_path: Path) -> None:
 
 def test_directories_are_numbered(log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"runs/small-sasrec-seed1: no run to resume; say which with --out"):
+    with pytest.raises(
+        ConfigError, match=r"runs/small-sasrec-seed1: no run to resume; give its directory with --out"
+    ):
         start(log, None, resume=True)
     assert not Path("runs").exists()
     names = [start(log, None, "popularity", seed=3).directory.as_posix() for _ in range(3)]
@@ -184,7 +186,7 @@ def test_directories_are_numbered(log: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("three years")
-    with pytest.raises(ConfigError, match=r"is not empty: go on with --resume, or give another --out"):
+    with pytest.raises(ConfigError, match=r"is not empty: continue with --resume, or give another --out"):
         start(log, tmp_path)
     with pytest.raises(OutputError, match=r"thesis\.txt: is a file, and a folder is to be written"):
         start(log, tmp_path / "thesis.txt")
@@ -333,7 +335,7 @@ def test_a_cycle_of_the_rate_is_not_another_one_after_an_interruption(log: Path,
 
 
 def test_nothing_to_resume(log: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no run to resume; leave --resume out to begin one"):
+    with pytest.raises(TrainingError, match="no run to resume; leave --resume out to start one"):
         start(log, tmp_path / "new", resume=True)
     assert not (tmp_path / "new").exists()
 
@@ -381,7 +383,7 @@ def test_from_an_earlier_run(trained: Run, tmp_path: Path) -> None:
     torch.testing.assert_close(new[:16], old[:16], atol=1e-6, rtol=0)
     assert (len(old), len(new)) == (17, 19)
     torch.testing.assert_close(new[-1], old[-1], atol=1e-6, rtol=0)
-    with pytest.raises(ConfigError, match="cannot go on from a sasrec model"):
+    with pytest.raises(ConfigError, match="cannot continue a sasrec model"):
         start(newer, tmp_path / "other", "mclrec", warm_start=trained.directory)
     assert not (tmp_path / "other").exists()
 
@@ -393,7 +395,7 @@ def test_memory_and_file_give_the_same_data(log: Path) -> None:
 def test_data_from_memory_cannot_be_evaluated_again_without_them(log: Path, tmp_path: Path) -> None:
     run = train(TrainRequest(tiny_data(), "popularity", out=tmp_path / "run"))
     assert run.info.data.kind == "memory"
-    with pytest.raises(DataError, match=r"tiny: came from memory .*say where with data"):
+    with pytest.raises(DataError, match=r"tiny: came from memory .*give its place with data"):
         evaluate_run(run.directory)
 
 

@@ -131,7 +131,7 @@ def test_an_interrupted_search_goes_on(
     out, told = tmp_path / "parts", Listener(stop)
     with pytest.raises(KeyboardInterrupt):
         train_within(request(data, out), AN_HOUR, told)
-    assert "--resume goes on" in told.lines[-1]
+    assert "--resume continues" in told.lines[-1]
     spent = SearchRecord.load(out).spent
     run = train_within(request(data, out, resume=True), AN_HOUR)
     assert (essence(run), found(out)) == (essence(whole[0]), found(whole[0].directory))
@@ -147,11 +147,11 @@ def test_a_search_that_goes_on_on_another_machine_keeps_its_precision(
     with pytest.raises(KeyboardInterrupt):
         train_within(request(data, tmp_path / "run", settings=settings), AN_HOUR, told)
     name = "bf16" if bf16 else "fp32"
-    assert f"precision: {name}, the quicker one here" in told.lines
+    assert f"precision: {name}, the faster one here" in told.lines
     on_a_machine(monkeypatch, bf16=not bf16)
     told = Listener()
     run = train_within(request(data, tmp_path / "run", settings=settings, resume=True), AN_HOUR, told)
-    assert f"precision: {name}, as it began" in told.lines
+    assert f"precision: {name}, as the run began" in told.lines
     assert run.info.training["precision"] == name
     assert f"--set precision={name}" in told.lines[-1]
     alike = train(replace(request(data, tmp_path / "alike"), settings=settings_in(run.info.command)))
@@ -166,7 +166,7 @@ def test_another_search_is_not_gone_on_with(tmp_path: Path, data: SequenceData) 
         train_within(request(data, out, settings={**FIXED, "dropout": 0.2}, resume=True), AN_HOUR)
     with pytest.raises(ConfigError, match="is not empty"):
         train_within(request(data, out, settings=FIXED), AN_HOUR)
-    with pytest.raises(ConfigError, match="go on with --minutes N --resume"):
+    with pytest.raises(ConfigError, match="continue with --minutes N --resume"):
         train(request(data, out, settings=FIXED, resume=True))
     train_within(request(data, out, settings=FIXED, resume=True), AN_HOUR)
     with pytest.raises(ConfigError, match="finished"):

@@ -132,7 +132,7 @@ class ListFacts:
         if self.bounded:
             yield (
                 f"{count_of(self.bounded, 'target')} not found in a list that became shorter: metrics beyond its end "
-                "are lower bounds; longer lists would tell"
+                "are lower bounds; use longer lists"
             )
 
 

@@ -159,7 +159,7 @@ def _check_once(option: str, names: Sequence[str]) -> None:
 def _check_datasets(datasets: Sequence[str]) -> None:
     """Refuse an empty list of data, and data given twice, also by different paths to the same log."""
     if not datasets:
-        raise ConfigError("--datasets: there is none; give one or more")
+        raise ConfigError("--datasets: the list is empty; give one or more")
     _check_once("datasets", datasets)
     known: dict[str, str] = {}
     for place in datasets:

@@ -64,7 +64,7 @@ _PATIENCE = 0.1
 """Seconds that a worker waits for a run's lock, which the progress display may hold for a moment."""
 
 _POLL = 1.0
-_AGAIN = "is done again, from its checkpoint if it has one"
+_AGAIN = "is repeated, from its checkpoint if it has one"
 
 _WITHOUT_EFFECT = {"checkpoint_minutes"}
 """Training settings that do not change the result."""
@@ -116,7 +116,7 @@ class Datasets:
             try:
                 self._read[place] = load(place)
             except NothingLeftError as problem:
-                raise DataError(f"{problem}: give the folder that `mclrec prepare` writes by it") from None
+                raise DataError(f"{problem}: give the folder that `mclrec prepare` makes from it") from None
         return self._read[place]
 
     def has_users(self, planned: PlannedRun) -> bool:
@@ -367,7 +367,7 @@ def _train(store: RunStore, planned: PlannedRun, directory: Path, lock: Lock) ->
     except ModelFileError as problem:
         if not resumed:
             raise
-        _warn(f"{directory}: its checkpoint is discarded and the run trained anew: {problem}")
+        _warn(f"{directory}: its checkpoint is discarded and the run is trained from scratch: {problem}")
     shutil.rmtree(directory / CHECKPOINT)
     request = _request(store, planned, directory, begin_or_resume(directory))
     return train(request, lock=lock).record.finished

@@ -165,7 +165,7 @@ def _warn_of_replaced(outcome: Outcome, folder: Path) -> None:
     gone = sorted(datasets or rows)
     if gone and outcome.measurements:
         warnings.warn(
-            f"{folder}: its tables had {', '.join(gone)} too and are replaced; the runs are kept: ask for all at once "
+            f"{folder}: its tables had {', '.join(gone)} too and are replaced; the runs are kept: request all at once "
             "to see them together",
             MclrecWarning,
             stacklevel=3,
@@ -269,7 +269,7 @@ def load_outcomes(out: Path) -> list[Outcome]:
     """
     outcomes = [_read(path) for path in sorted(out.glob(f"*/{_RECORD}"))]
     if not outcomes:
-        raise ConfigError(f"{out}: neither a run nor what `mclrec reproduce` writes")
+        raise ConfigError(f"{out}: neither a run nor an output of `mclrec reproduce`")
     return outcomes
 
 
@@ -282,7 +282,7 @@ def _read(path: Path) -> Outcome:
         return Outcome(path.parent.name, rows, tables, found["missing"], plots)
     except (KeyError, TypeError, ValueError) as problem:
         raise DataError(
-            f"{path}: of another version of mclrec ({problem}); write it again with mclrec reproduce"
+            f"{path}: from another version of mclrec ({problem}); write it again with mclrec reproduce"
         ) from None
 
 

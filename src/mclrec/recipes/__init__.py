@@ -226,7 +226,7 @@ def unknown_setting(of: str, key: object, known: Set[str]) -> str:
         known: keys of the existing settings.
     """
     if isinstance(key, str) and _RENAMED.get(key) in known:
-        return f"unknown setting of {of} {key!r}: it is called {_RENAMED[key]} now"
+        return f"unknown setting of {of} {key!r}: it is now called {_RENAMED[key]}"
     return unknown_name(f"setting of {of}", key, known)
 
 
@@ -276,7 +276,7 @@ def write_recipe(path: Path, recipe: Recipe, source: str) -> None:
     text = "\n".join(lines) + "\n"
     read = _resolved(recipe.model, _section(parse_toml(text), str(path), str(path)), None, True, {})
     if (read.config, read.training) != (recipe.config, recipe.training):
-        raise ConfigError(f"{path}: no file can say this recipe: it would be read as another one")
+        raise ConfigError(f"{path}: no file can express this recipe: it would be read as another one")
     write_text(path, text)
 
 
@@ -339,7 +339,7 @@ def _section(table: Any, name: str, where: str) -> _Section:
         if key not in kinds:
             raise ConfigError(f"{where}: {unknown_name('key', key, kinds)}")
         if not isinstance(value, kinds[key]):
-            raise ConfigError(f"{where}: {key} should be a {'text' if key == 'source' else 'table'}")
+            raise ConfigError(f"{where}: {key} should be a {'string' if key == 'source' else 'table'}")
     return _Section(name, where, **table)
 
 

@@ -118,7 +118,7 @@ def check_taken(shared: Mapping[str, Any], runs: Sequence[Run]) -> None:
         if _TAKEN in uses:
             continue
         if _SET in uses:
-            raise ConfigError(f"no run would take {key} = {value}: each sets it itself; leave it out")
+            raise ConfigError(f"no run would use {key} = {value}: each sets its own; leave it out")
         having = [model for model in models if key in own_keys(model)]
         raise ConfigError(
             f"{key} has no effect on {' or '.join(having)} with the other settings: leave it out"

@@ -64,7 +64,7 @@ class Range:
 
     def __str__(self) -> str:
         kind = "whole numbers " if self.whole else ""
-        how = ", by the logarithm" if self.log else f" in steps of {self.step:g}" if self.step else ""
+        how = ", on a logarithmic scale" if self.log else f" in steps of {self.step:g}" if self.step else ""
         return f"{kind}{self.low:g} to {self.high:g}{how}"
 
 
@@ -128,7 +128,7 @@ def search_space(
         if key not in keys:
             raise ConfigError(f"{where}: {unknown_name('setting', key, set(keys.values()))}")
         if keys[key] in _MEASUREMENT_KEYS:
-            raise ConfigError(f"{place} says how trials are measured, and must be the same for all")
+            raise ConfigError(f"{place} determines how trials are measured, and must be the same for all")
         if keys[key] not in fixed:
             space[keys[key]] = _dimension(content, _field_type(model, keys[key]), place)
     for key, dimension in space.items():
@@ -168,7 +168,7 @@ def _without_none(annotation: Any) -> Any:
 def _dimension(written: Any, kind: Any, place: str) -> Dimension:
     if isinstance(written, list):
         if len(written) < 2 or any(value in written[:number] for number, value in enumerate(written)):
-            raise ConfigError(f"{place} should list two values or more, none of them twice")
+            raise ConfigError(f"{place} should list two or more different values")
         return Choices(tuple(written))
     if not isinstance(written, dict):
         raise ConfigError(f"{place} should be a range, as {{ low = 0.1, high = 0.5 }}, or a list of values")
@@ -180,7 +180,7 @@ def _range(written: Mapping[str, Any], kind: Any, place: str) -> Range:
         if key not in _RANGE_KEYS:
             raise ConfigError(f"{place}: {unknown_name('key', key, _RANGE_KEYS)}")
     if kind not in (int, float):
-        raise ConfigError(f"{place} is no number: list its values instead")
+        raise ConfigError(f"{place} is not a number: list its values instead")
     if missing := {"low", "high"} - written.keys():
         raise ConfigError(f"{place}: has no {min(missing)}")
     log = written.get("log", False)
@@ -195,7 +195,7 @@ def _range(written: Mapping[str, Any], kind: Any, place: str) -> Range:
     if low >= high:
         raise ConfigError(f"{place}: low = {low} should be less than high = {high}")
     if log and (step is not None or low <= 0):
-        raise ConfigError(f"{place}: a range by the logarithm begins above 0 and has no step")
+        raise ConfigError(f"{place}: a range with log = true begins above 0 and has no step")
     if step is not None and (step <= 0 or step > high - low):
         raise ConfigError(f"{place}: step = {step} should be above 0 and fit into the range")
     return Range(low, high, log, step, kind is int)

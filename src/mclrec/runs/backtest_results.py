@@ -95,12 +95,15 @@ class Backtest:
     def verdict(self) -> str:
         """One sentence on whether the ranking of models changes."""
         if len(self.models) == 1:
-            return "One model has no place to change: name several."
+            return "A single model has no rank to change: name several."
         tau = "undefined" if self.tau is None else f"{self.tau:.2f}"
         if not self.changed:
             return f"Leave-one-out and time order the models alike (Kendall's tau {tau})."
         pairs = "; ".join(f"{one} before {other}" for one, other in self.changed)
-        return f"Leave-one-out and time order the models differently (Kendall's tau {tau}): it alone has {pairs}."
+        return (
+            f"Leave-one-out and time order the models differently (Kendall's tau {tau}): only leave-one-out has "
+            f"{pairs}."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The table as a JSON object."""

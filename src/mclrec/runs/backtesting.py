@@ -161,7 +161,9 @@ def run_backtest(
     label = None if request.seen is None else check_seen(request.seen)
     data = load(request.data, **request.reading.options())
     if data.cuts is not None:
-        raise DataError(f"{data.name}: comes in files, which are its split; give one log to cut it by time")
+        raise DataError(
+            f"{data.name}: comes in files, which are its split; give a single log, which can be cut by time"
+        )
     with reporting() as reporter:
         if reporter is not None:
             reporter.data_taken(intake_of(data))
@@ -211,8 +213,8 @@ def cut_rules(data: SequenceData, cuts: int, targets: str) -> list[SplitRule]:
     edges = times_at(data, [_FIRST + number * size for number in range(cuts + 1)])
     if any(first >= second for first, second in pairwise(edges)):
         raise DataError(
-            f"{data.name}: its times are too few for {count_of(cuts, 'cut')}: a window between {edges[0]} and "
-            f"{edges[-1]} would have none of its own; give fewer --cuts"
+            f"{data.name}: has too few different times for {count_of(cuts, 'cut')}: a window between {edges[0]} and "
+            f"{edges[-1]} would be empty; give fewer --cuts"
         )
     return [
         SplitRule(
@@ -266,7 +268,7 @@ def _trained(
         info = run.info
         same = (info.model, info.split, info.seed) == (model, window.split, request.seed)
         if not same or info.data.fingerprint != data.fingerprint:
-            raise ConfigError(f"{directory}: holds a run of another log, seed or cut; give another --out")
+            raise ConfigError(f"{directory}: holds a run with another log, seed or cut; give another --out")
         if run.record.finished:
             check_settings(run, _recipe(data, model, settings, window))
             return run

@@ -146,8 +146,8 @@ def too_large(targets: Targets) -> str | None:
     if len(targets) * num_items <= _MOST_CELLS:
         return None
     return (
-        f"popularity and Markov were not measured: {count_of(len(targets), 'target')} among {num_items:,} items "
-        "take more than a few seconds; train them with --model markov"
+        f"popularity and Markov were not measured: {count_of(len(targets), 'target')} among {num_items:,} items take "
+        "more than a few seconds; train with --model markov instead"
     )
 
 

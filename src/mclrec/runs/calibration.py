@@ -102,7 +102,7 @@ def weigh_near_items(
         means.append(float(values.mean()))
         return values
 
-    with working("weighing co-occurrence"):
+    with working("weighting co-occurrence"):
         rank = ranker(model, targets, part, seen=training.seen, cut=cut, device=device, processes=processes)
         chosen = part.calibrate(measure)
     after = means[0] if chosen == start else max(means)
@@ -121,8 +121,8 @@ def near_items_line(found: Calibration) -> str:
     """Human-readable line on the weight that validation chose for co-occurrence."""
     weight, decay = found.chosen["weight"], found.chosen["decay"]
     return (
-        f"co-occurrence weighed by validation, weight {weight:g}, decay {decay:g}: {found.metric} "
-        f"{found.before:.4f} -> {found.after:.4f}"
+        f"co-occurrence weighted by validation, weight {weight:g}, decay {decay:g}: {found.metric} {found.before:.4f} "
+        f"-> {found.after:.4f}"
     )
 
 

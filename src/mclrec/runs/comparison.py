@@ -188,11 +188,11 @@ def seeds_note(rows: Sequence[Row]) -> str | None:
     parts = []
     if one:
         parts.append(
-            f"One seed of {', '.join(one)}: intervals and p know of users only, not of other trainings."
+            f"One seed of {', '.join(one)}: intervals and p reflect the sample of users only, not other trainings."
         )
     if few:
         parts.append(
-            f"Few seeds of {', '.join(few)}: below {_ENOUGH}, what seeds add to intervals is roughly known."
+            f"Few seeds of {', '.join(few)}: below {_ENOUGH}, what seeds add to intervals is only roughly known."
         )
     return " ".join(parts) or None
 
@@ -215,8 +215,8 @@ def _check_same_split(first: Run, run: Run) -> None:
     """Refuse runs whose targets were held out by different rules."""
     if run.info.split != first.info.split:
         raise EvaluationError(
-            f"{run.directory}: holds out by the split {run.info.split}, {first.directory} by {first.info.split}; "
-            "compare runs of one split"
+            f"{run.directory}: was split by {run.info.split}, {first.directory} by {first.info.split}; compare runs "
+            "with the same split"
         )
 
 
@@ -227,18 +227,18 @@ def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
     if not same_targets:
         raise EvaluationError(
             f"{run.directory}: ranks other targets than {first.directory} {prints if here != there else ''}".rstrip()
-            + "; compare runs on one data set"
+            + "; compare runs on the same data"
         )
     if run.info.data.fingerprint == first.info.data.fingerprint:
         return
     if run.info.split == "files":
         raise EvaluationError(
             f"{run.directory}: has other files for training, validation or test than {first.directory} {prints}; "
-            "compare runs of one split"
+            "compare runs with the same split"
         )
     raise EvaluationError(
-        f"{run.directory}: ranks the targets of {first.directory} but was trained on other data {prints}; train one "
-        "of them again on the data of the other"
+        f"{run.directory}: ranks the targets of {first.directory} but was trained on other data {prints}; train one of "
+        "them again on the other's data"
     )
 
 
@@ -283,6 +283,6 @@ def _refuse_repeats(system: str, runs: Sequence[Run]) -> None:
         earlier = first.setdefault(run.info.seed, run)
         if earlier is not run:
             raise EvaluationError(
-                f"{run.directory}: is seed {run.info.seed} of {system}, as {earlier.directory} is; leave one of them "
+                f"{run.directory}: is seed {run.info.seed} of {system}, like {earlier.directory}; leave one of them "
                 "out: seeds of a system are averaged"
             )

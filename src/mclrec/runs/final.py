@@ -94,7 +94,7 @@ def final_request(run: Run, data: Any, reading: Reading, **options: Any) -> Trai
         )
     if not record.finished:
         raise ConfigError(
-            f"{run.directory}: its training was interrupted, so that validation has not chosen yet; finish it with "
+            f"{run.directory}: its training was interrupted before validation chose the best epoch; finish it with "
             "mclrec train --resume"
         )
     return TrainRequest(
@@ -152,6 +152,6 @@ def measured_run(run: Run) -> Run:
     measured = Run(Path(by.run))
     if not measured.directory.is_dir() or weights_checksum(measured.directory / TENSORS) != by.weights:
         raise ModelFileError(
-            f"{run.directory}: is a final model, and the run that was measured in its stead is no longer at {by.run}"
+            f"{run.directory}: is a final model, and the run that was measured in its place is no longer at {by.run}"
         )
     return measured

@@ -34,7 +34,7 @@ def check_metrics(metrics: str, categories: object) -> Path | None:
     if categories is None:
         return None
     if metrics != "all":
-        raise ConfigError("categories are of use for metrics beyond accuracy alone: add --metrics all")
+        raise ConfigError("categories are used only for metrics beyond accuracy: add --metrics all")
     return path_of("categories", categories)
 
 

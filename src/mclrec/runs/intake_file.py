@@ -54,4 +54,4 @@ def returns_note(directory: Path, option: str) -> str | None:
         return None
     if returns is None or suited_protocol(returns) != "U":
         return None
-    return f"{percent(returns)} of what this log's users take they have had before: {option} lists such items too"
+    return f"in this log, {percent(returns)} of next items are ones the user had before: {option} lists such items too"

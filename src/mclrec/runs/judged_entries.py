@@ -100,8 +100,8 @@ def _refuse_alike(entries: list[Entry], given: Sequence[Any]) -> None:
         unnamed = isinstance(entry.source, Path) and os.fspath(source) == os.fspath(entry.source)
         if unnamed and names.count(entry.name) > 1:
             raise ConfigError(
-                f"two systems are called {entry.name}; name them as in NAME={entry.source}, alike if they are "
-                "trainings of one system"
+                f"two systems are called {entry.name}; name them as in NAME={entry.source}, with the same name if they "
+                "are trainings of one system"
             )
 
 

@@ -62,7 +62,7 @@ class JudgedSystems:
         systems: dict[str, Ranked] = {}
         for _, name, system in sorted(found, key=lambda one: one[0]):
             if name in systems:
-                raise ConfigError(f"two systems are called {name}; give one another name, as in NAME=FILE")
+                raise ConfigError(f"two systems are called {name}; rename one of them, as in NAME=FILE")
             systems[name] = system
         return systems
 
@@ -111,7 +111,7 @@ class JudgedSystems:
             runs = [run for place in places if (run := entries[place].run) is not None]
             groups = group_runs(runs)
             if name is not None and len(groups) > 1:
-                raise ConfigError(f"{name}: names runs of different settings; give each a name of its own")
+                raise ConfigError(f"{name}: names runs with different settings; give each its own name")
             for run in runs:
                 self._check_run(run, label)
             ranked = ranked_runs(runs, self.part, label)
@@ -130,8 +130,8 @@ class JudgedSystems:
         items = [data.item_ids[item] for item in self.targets.items.tolist()] if same else []
         if not same or (table.users, table.items) != (users, items):
             raise EvaluationError(
-                f"{run.directory}: was trained on other data, or ranks other targets, than the lists are judged by; "
-                "give the run's own log and split"
+                f"{run.directory}: was trained on other data, or ranks other targets, than those the lists are judged "
+                "by; give the run's own log and split"
             )
 
     def default_metric(self) -> Metric:

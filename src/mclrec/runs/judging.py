@@ -141,7 +141,7 @@ def _told(name: str, place: str, found: ListedRanks, seen: Seen, metric: Metric)
     if count := found.bounded_at(metric.k):
         low, high = metric.mean(found.ranks), metric.mean(found.best_case())
         notes.append(
-            f"{metric} is between {low:.4f} and {high:.4f}: of {count_of(count, 'target')} the lists do not say"
+            f"{metric} is between {low:.4f} and {high:.4f}: the lists do not tell for {count_of(count, 'target')}"
         )
     return JudgedLists(name, place, found.facts, tuple(notes))
 
@@ -233,17 +233,17 @@ def _split(entries: Sequence[Entry], data: Any, reading: Reading, asked: AskedSp
     if data is None:
         run = next((entry.run for entry in entries if entry.run is not None), None)
         if run is None:
-            raise ConfigError("lists are judged by a log: name it with --data, or give a run beside them")
+            raise ConfigError("lists are judged by a log: name it with --data, or give a run with them")
         if given:
             raise ConfigError(
-                "how a log is read and split goes with --data; without it, a run's own data are taken"
+                "options of reading and splitting need --data; without it, a run's own data are used"
             )
         run.info.refuse_final(run.directory, "")
         return make_split(run_data(run), run.info.split)
     if isinstance(data, str | Path) and is_export(Path(data)):
         if given:
             raise ConfigError(
-                f"{data}: is an exported split, with which no option of reading or splitting goes"
+                f"{data}: is an exported split, for which options of reading or splitting are not allowed"
             )
         export = read_export(Path(data))
         return make_split(export.data(), export.split)

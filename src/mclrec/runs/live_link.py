@@ -20,8 +20,8 @@ def check_link(place: Path) -> None:
     """
     if place.exists() and not place.is_symlink():
         raise ConfigError(
-            f"{place}: is no symbolic link, and nothing else can be exchanged while it is read; move it away, and a "
-            "link is made in its place"
+            f"{place}: is not a symbolic link, and nothing else can be replaced while it is read; move it away, and a "
+            "link is created there"
         )
     check_writable(place.parent, "folder")
 
@@ -41,4 +41,4 @@ def point(place: Path, directory: Path) -> None:
         temporary.replace(place)
     except OSError as problem:
         temporary.unlink(missing_ok=True)
-        raise OutputError(f"{place}: the link cannot be made: {system_reason(problem)}") from None
+        raise OutputError(f"{place}: the link cannot be created: {system_reason(problem)}") from None

@@ -41,8 +41,8 @@ def telling_if_long(total: int, advance: Callable[[int], None]) -> Callable[[int
             tell(
                 "note",
                 f"ranking the other {count_of(total - done, 'target')} of the test, both protocols counted, takes "
-                f"about {duration(left)}; the model is saved and answers already: Ctrl-C leaves the test for later, "
-                "and the same command with --resume begins it anew",
+                f"about {duration(left)}; the model is saved and can already be used: Ctrl-C postpones the test, and "
+                "the same command with --resume restarts it",
             )
 
     return ranked

@@ -81,7 +81,7 @@ def _data(intake: Intake) -> list[str]:
         "| --- | --- |",
         *rows,
         "",
-        *(["Mind:", "", *warned, ""] if warned else []),
+        *(["Note:", "", *warned, ""] if warned else []),
     ]
 
 
@@ -114,7 +114,7 @@ def _results(
 def _measured_elsewhere(by: MeasuredBy) -> list[str]:
     """Section that replaces the results in a final model's card: which run was measured, and its metrics."""
     passes = f" in {count_of(by.best_epoch, 'epoch')}, as many as validation chose" if by.best_epoch else ""
-    first = f"This model was not measured. It learnt from all interactions{passes}; nothing is left to measure it on."
+    first = f"This model was not measured. It learnt from all interactions{passes}; no data are left to measure it on."
     lines = [f"{first} The run that measured its settings is `{by.run}` (split {by.split}):", ""]
     if by.best_validation is not None:
         lines += [f"- validation {by.metric} {by.best_validation:.4f}", ""]

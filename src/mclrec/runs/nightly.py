@@ -214,7 +214,7 @@ class _Steps:
         if kept is None:
             if not is_empty(self._request.out):
                 raise ConfigError(
-                    f"{self._request.out}: is not empty, and holds no update; give another --out"
+                    f"{self._request.out}: is not empty and does not hold an update; give another --out"
                 )
             return earlier
         if earlier.directory not in (kept.earlier, own):
@@ -229,11 +229,11 @@ class _Steps:
         request, kept = self._request, self._kept()
         if kept is not None and kept.fingerprint != data.fingerprint:
             raise ConfigError(
-                f"{request.out}: holds the update by another log than {data.name}; give another --out"
+                f"{request.out}: holds an update with another log than {data.name}; give another --out"
             )
         if kept is not None and kept.options.get("split") != request.split:
             raise ConfigError(
-                f"{request.out}: holds an update with another --valid-from and --test-from; give another --out"
+                f"{request.out}: holds an update with other --valid-from and --test-from; give another --out"
             )
         if kept is not None and kept.options == request.options:
             return kept
@@ -257,13 +257,13 @@ class _Steps:
         split = with_targets_of(self._request.split, earlier.info.split)
         if self._request.split is not None and not looks_at_times(earlier.info.split):
             raise ConfigError(
-                f"{earlier.directory}: holds out by {earlier.info.split}, which has no moments; leave --valid-from and "
+                f"{earlier.directory}: was split by {earlier.info.split}, which has no moments; leave --valid-from and "
                 "--test-from out"
             )
         if learns_nothing_newer(earlier, data, split):
             raise ConfigError(
-                f"{earlier.directory}: held out from {SplitRule.of(split).valid_from} on, and by the same moments "
-                f"nothing newer of {data.name} would be learnt from; give a later --valid-from and --test-from"
+                f"{earlier.directory}: held out from {SplitRule.of(split).valid_from} on, and with the same moments "
+                f"nothing newer in {data.name} would be learnt; give a later --valid-from and --test-from"
             )
         check_earlier(earlier, data, split)
 

@@ -77,10 +77,10 @@ class OrderProbe:
     @property
     def notes(self) -> list[str]:
         """Sentences on how the result was obtained."""
-        some = "" if self.rows == self.of_rows else f", of users drawn from all {self.of_rows:,}"
+        some = "" if self.rows == self.of_rows else f", of users drawn at random from all {self.of_rows:,}"
         found = [
             (
-                f"Each user's last item but one is ranked, from {count_of(self.rows, 'interaction')}{some}; protocol "
+                f"Each user's second-to-last item is ranked, from {count_of(self.rows, 'interaction')}{some}; protocol "
                 f"{self.label}, seed {self.seed}; SASRec is trained for {count_of(self.epochs, 'epoch')}, both ways."
             )
         ]
@@ -88,7 +88,7 @@ class OrderProbe:
         better = [name for name in _COUNTED if by_name[name].ordered > by_name[_TRAINED].ordered]
         if better:
             found.append(
-                f"So few epochs leave SASRec below {' and '.join(better)}: what it says of order is little here."
+                f"So few epochs leave SASRec below {' and '.join(better)}: here it says little about order."
             )
         return found
 

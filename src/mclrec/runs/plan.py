@@ -64,7 +64,7 @@ def _validation_lines(recipe: Recipe, split: Split) -> list[str]:
     if most is None or there <= most:
         return []
     cure = "--set validation_targets=none ranks all"
-    return [f"validation ranks {most:,} of {count_of(there, 'held-out item')}, drawn; {cure}"]
+    return [f"validation ranks {most:,} of {count_of(there, 'held-out item')}, drawn at random; {cure}"]
 
 
 def _test_lines(split: Split) -> list[str]:
@@ -72,7 +72,7 @@ def _test_lines(split: Split) -> list[str]:
     if len(split.test) <= _MANY:
         return []
     targets, items = count_of(len(split.test), "target"), count_of(split.data.num_items, "item")
-    return [f"test ranks all of {targets} among {items} after training, by U and F"]
+    return [f"test ranks all of {targets} among {items} after training, under U and F"]
 
 
 def held_out_lines(split: Split) -> list[str]:
@@ -89,7 +89,7 @@ def held_out_lines(split: Split) -> list[str]:
     users = len(np.unique(test.users))
     line = (
         f"test: {count_of(len(test), 'target')} of {count_of(users, 'user')}; the items of {new_items:,} are never in "
-        f"training, so that no model by ids can recommend them, nor are the users of {new_users:,}"
+        f"training, so no model that knows items by id can recommend them, nor are the users of {new_users:,}"
     )
     return [line, *_core(split)]
 
@@ -106,9 +106,9 @@ def _core(split: Split) -> list[str]:
     if not items + users:
         return []
     line = (
-        f"  the k-core ({least}) saw later rows too: {items:,} of {count_of(split.data.num_items, 'item')} and "
+        f"  the k-core ({least}) counted later rows too: {items:,} of {count_of(split.data.num_items, 'item')} and "
         f"{users:,} of {count_of(split.data.num_users, 'user')} have fewer than {count_of(k, 'row')} in training; "
-        "--min-count 1 decides nothing by later rows"
+        "--min-count 1 avoids this"
     )
     return [line]
 
@@ -133,9 +133,9 @@ def _choices(recipe: Recipe) -> list[str]:
 def _time(recipe: Recipe, longest: LongestTimes) -> str:
     epochs = recipe.training.epochs
     training, validation = (seconds / epochs for seconds in longest)
-    each = f"{training:.3g} s an epoch and {validation:.2g} s to validate it"
+    each = f"{training:.3g} s per epoch and {validation:.2g} s for its validation"
     most = f"at most {count_of(epochs, 'epoch')}: {duration(sum(longest))}"
-    return f"time: about {each}, {most}, less where validation stops rising"
+    return f"time: about {each}, {most}, less if validation stops rising"
 
 
 def _suggestion_lines(
@@ -143,7 +143,7 @@ def _suggestion_lines(
 ) -> list[str]:
     """Suggest `auto` if training is slow because each prefix is an example, and a time limit if `auto` is slow."""
     if recipe.section == AUTO and seconds > _VERY_LONG:
-        return ["  --minutes 30 takes the best model that is found in half an hour"]
+        return ["  --minutes 30 trains the best model that is found in half an hour"]
     long = seconds > _LONG and getattr(recipe.config, "unit", None) == "prefixes"
     if not long or AUTO not in section_names(recipe.model):
         return []

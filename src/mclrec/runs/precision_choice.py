@@ -33,5 +33,5 @@ def with_precision(
     known = begun if begun in _DECIDED else None  # a damaged file may hold anything; it is refused later
     decided = processes.broadcast_text(lambda: known or recipe.training.on(device).precision)
     training = recipe.training.model_copy(update={"precision": decided})
-    why = "as it began" if known else "the quicker one here"
+    why = "as the run began" if known else "the faster one here"
     return replace(recipe, training=training), [f"precision: {decided}, {why}"]

@@ -141,10 +141,10 @@ def _keep_ranks(run: Run, result: Result, weights: str) -> None:
         with lock_in(run.directory).acquire(_PATIENCE):
             result.save_ranks(path, weights)
     except OutputError as problem:
-        warnings.warn(f"the ranks are not kept: {problem}", MclrecWarning, stacklevel=3)
+        warnings.warn(f"the ranks could not be saved: {problem}", MclrecWarning, stacklevel=3)
 
 
-def run_data(run: Run, data: Any = None, hint: str = "say where with --data") -> SequenceData:
+def run_data(run: Run, data: Any = None, hint: str = "give its place with --data") -> SequenceData:
     """Return the data of a run as prepared for training, before anything is held out.
 
     Args:
@@ -167,7 +167,7 @@ def run_data(run: Run, data: Any = None, hint: str = "say where with --data") ->
         )
     if looks_at_times(run.info.split) and about.times not in (None, found.times_checksum):
         raise DataError(
-            f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but "
-            "their times are others, and so is a split by time"
+            f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but their "
+            "times differ, and so does a split by time"
         )
     return found

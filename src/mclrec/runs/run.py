@@ -100,7 +100,7 @@ class RunInfo(FileRecord):
         data: name, origin and fingerprint of the data.
         command: command line that repeats the run.
         versions: versions of Python and of the libraries.
-        measured_by: for a final model, the run that was measured in its stead; None for all other runs.
+        measured_by: for a final model, the run that was measured in its place; None for all other runs.
     """
 
     may_lack: ClassVar[frozenset[str]] = frozenset({"measured_by"})
@@ -129,7 +129,7 @@ class RunInfo(FileRecord):
         if self.measured_by is not None:
             raise EvaluationError(
                 f"{place}: is a final model, which learnt from all interactions{why}; {self.measured_by.run} "
-                "was measured in its stead"
+                "was measured in its place"
             )
 
     def extra(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class RunInfo(FileRecord):
     @model_validator(mode="after")
     def _check_measured_by(self) -> Self:
         if (self.split == EVERYTHING) != (self.measured_by is not None):
-            raise ValueError(f"split {self.split} goes with no such measured_by: one of them is lost")
+            raise ValueError(f"split {self.split} does not match its measured_by: one of them is lost")
         return self
 
 
@@ -327,7 +327,7 @@ class Run:
             with suppress(ModelFileError):
                 self.info.refuse_final(self.directory, " and cannot be measured on any of them")
             raise ModelFileError(
-                f"{path}: no ranks: the run is unfinished, or not measured so; see `mclrec evaluate --help`"
+                f"{path}: no ranks: the run is unfinished, or not measured in this way; see `mclrec evaluate --help`"
             )
         table = load_ranks(path)
         check_weights(self.directory, table.about.get("weights"), path)

@@ -87,7 +87,7 @@ class RunDirectory:
         if self._wanted:
             taken = list(takewhile(Path.exists, _numbered(stem)))
             if not taken:
-                raise ConfigError(f"{Path('runs') / stem}: no run to resume; say which with --out")
+                raise ConfigError(f"{Path('runs') / stem}: no run to resume; give its directory with --out")
             self._claim(taken[-1])
             return taken[-1]
         for path in _numbered(stem):
@@ -112,7 +112,7 @@ class RunDirectory:
     def _claim(self, directory: Path) -> None:
         check_writable(directory, "folder")
         if self._wanted and not directory.exists():
-            raise TrainingError(f"{directory}: no run to resume; leave --resume out to begin one")
+            raise TrainingError(f"{directory}: no run to resume; leave --resume out to start one")
         lock = self._lock or run_lock(directory).acquire()
         try:
             self.resume = (_search_resumes if self._search else _resumes)(directory, self._wanted)
@@ -145,7 +145,7 @@ def discard_stale(directory: Path) -> None:
     if _has_stale_vectors(directory / VECTORS_FOLDER, weights):
         stale.append(directory / VECTORS_FOLDER)
         warnings.warn(
-            f"{directory / VECTORS_FOLDER}: vectors of earlier weights are removed; export them again",
+            f"{directory / VECTORS_FOLDER}: vectors of the earlier weights were removed; export them again",
             MclrecWarning,
             stacklevel=2,
         )
@@ -168,12 +168,12 @@ def _resumes(directory: Path, wanted: bool) -> bool:
     """
     if not wanted:
         if not is_empty(directory):
-            raise ConfigError(f"{directory}: is not empty: go on with --resume, or give another --out")
+            raise ConfigError(f"{directory}: is not empty: continue with --resume, or give another --out")
         return False
     if has_checkpoint(directory):
         return True
     if (directory / CANDIDATES).exists():
-        raise ConfigError(f"{directory}: holds a search for settings: go on with --minutes N --resume")
+        raise ConfigError(f"{directory}: holds a search for settings: continue with --minutes N --resume")
     if (directory / CONFIG).exists() and (directory / METRICS).exists():
         raise ConfigError(
             f"{directory}: has a trained model and no checkpoint to resume from; give another --out"
@@ -182,7 +182,9 @@ def _resumes(directory: Path, wanted: bool) -> bool:
     if not is_empty(directory) and not any(path.exists() for path in begun):
         raise ConfigError(f"{directory}: holds no run to resume; give another --out")
     warnings.warn(
-        f"{directory}: the run ended before its first checkpoint and starts anew", MclrecWarning, stacklevel=2
+        f"{directory}: the run ended before its first checkpoint and starts from the beginning",
+        MclrecWarning,
+        stacklevel=2,
     )
     _remove(directory / name for name in _UNFINISHED)
     return False
@@ -198,7 +200,7 @@ def _search_resumes(directory: Path, wanted: bool) -> bool:
         return _resumes(directory, wanted=False)
     if not (directory / CANDIDATES).exists():
         raise ConfigError(
-            f"{directory}: holds no search to go on with; leave --minutes out, or give another --out"
+            f"{directory}: holds no search to continue; leave --minutes out, or give another --out"
         )
     return True
 

@@ -49,8 +49,8 @@ def warn_of_other_function(model: Recommender, earlier: Recommender, places: Int
     there = _scores(earlier, Packed(places[items - 1].astype(np.int64), offsets), places[ranked - 1])
     if float((here - there).norm()) > _ROUNDING * float(there.norm()):
         warnings.warn(
-            f"going on with {', '.join(differing)}: the earlier model's weights meant something else there, and "
-            "training begins far from it; give the earlier settings, or train anew",
+            f"continuing with {', '.join(differing)}: the earlier model's weights had another meaning, and training "
+            "starts far from it; give the earlier settings, or train from scratch",
             MclrecWarning,
             stacklevel=3,
         )

@@ -67,7 +67,7 @@ def other_setting(
         then = _stored(type(recipe.config), config).identity()
         trained = TrainingConfig.model_validate({**_TRAINING_CAME_LATER, **training}).model_dump(mode="json")
     except (ValidationError, ValueError):  # a setting that no longer exists, or one that is missing
-        return "its settings are those of another version"
+        return "its settings are from another version"
     now = recipe.config.identity() | recipe.training.on(torch.device(device)).model_dump(mode="json")
     had = then | trained
     for key in sorted((had.keys() | now.keys()) - {_FREE}):
@@ -104,7 +104,7 @@ def check_settings(run: Run, recipe: Recipe) -> None:
     other = other_setting(recipe, run.info.config, run.info.training, run.record.device)
     if other is not None:
         raise ConfigError(
-            f"{run.directory}: holds a run by other settings: {other}; remove it, or give another --out"
+            f"{run.directory}: holds a run with other settings: {other}; remove it, or give another --out"
         )
 
 

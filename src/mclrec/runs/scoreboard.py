@@ -56,12 +56,10 @@ class Scoreboard:
             for one in others
             if one.metrics[self.metric] > best and one.p is not None and one.p < _LEVEL
         ]
-        text = f"p: of the difference in {self.metric} from {own.model}, paired over users."
+        text = f"p: for the difference in {self.metric} from {own.model}, paired over users."
         if not ahead:
             return text
-        return (
-            f"{text} {' and '.join(ahead)} {'is' if len(ahead) == 1 else 'are'} surely ahead of {own.model}."
-        )
+        return f"{text} {' and '.join(ahead)} {'is' if len(ahead) == 1 else 'are'} significantly ahead of {own.model}."
 
 
 def scoreboards(run: Run) -> list[Scoreboard]:

@@ -53,7 +53,7 @@ def take_threads(split: Split, recipe: Recipe, device: torch.device, *, measure:
     counts = _counts(most)
     count = quickest(counts, _timing(split, recipe, device))
     torch.set_num_threads(count)
-    return f"threads: {count}, the quickest of {_words(counts)} on the first batches"
+    return f"threads: {count}, the fastest of {_words(counts)} on the first batches"
 
 
 def quickest(counts: Sequence[int], seconds: Callable[[int], float]) -> int:

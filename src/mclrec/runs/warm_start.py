@@ -45,7 +45,7 @@ def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
     info = earlier.info
     if info.measured_by is not None:
         raise ConfigError(
-            f"{earlier.directory}: is a final model, which has learnt from what this run holds out; go on from "
+            f"{earlier.directory}: is a final model, which has learnt from what this run holds out; start from "
             f"{info.measured_by.run}, which was measured"
         )
     items, _ = read_items(earlier.directory / ITEMS, info.num_items)
@@ -59,15 +59,15 @@ def check_earlier(earlier: Run, data: SequenceData, split: str) -> None:
     if shared < _FEW * smaller:
         warnings.warn(
             f"{data.name} has hardly any item in common with {earlier.directory}: {shared:,} of {smaller:,}; nearly "
-            "everything is learnt anew",
+            "everything is learnt from scratch",
             MclrecWarning,
             stacklevel=2,
         )
     _check_rules(earlier, data, split)
     if learns_nothing_newer(earlier, data, split):
         warnings.warn(
-            f"{data.name}: held out from {SplitRule.of(split).valid_from} on, as with {earlier.directory}, so that "
-            "nothing newer is learnt from; give a later --valid-from and --test-from",
+            f"{data.name}: held out from {SplitRule.of(split).valid_from} on, as in {earlier.directory}, so nothing "
+            "newer is learnt; give a later --valid-from and --test-from",
             MclrecWarning,
             stacklevel=2,
         )
@@ -108,12 +108,12 @@ def _check_rules(earlier: Run, data: SequenceData, split: str) -> None:
     before, now = SplitRule.of(earlier.info.split), SplitRule.of(split)
     if before.name == now.name and (before.valid_from is None) == (now.valid_from is None):
         return
-    again = f"hold out by {earlier.info.split} again, or by --split time from a later moment on"
+    again = f"split by {earlier.info.split} again, or use --split time with a later moment"
     until = _learnt_until(earlier, data)
     if until is None or data.times is None:
         _warn(
-            f"{earlier.directory}: held out by {before.name}, and here {now.name} does; without times it is not known "
-            f"whether it has learnt from what is held out now: {again}"
+            f"{earlier.directory}: was split by {before.name}, and this run by {now.name}; without times it is not "
+            f"known whether it has learnt from what is held out now: {again}"
         )
         return
     held_out = make_split(data, split)
@@ -122,7 +122,7 @@ def _check_rules(earlier: Run, data: SequenceData, split: str) -> None:
     sure = before.name == "leave-one-out" or before.valid_from is not None
     text = (
         f"{earlier.directory}: {'has' if sure else 'may have'} learnt from rows before {moment(until)}, held out by "
-        f"{before.name}; {learnt:,} of {count_of(len(places), 'target')} that {now.name} holds out are no newer: "
+        f"{before.name}; {learnt:,} of {count_of(len(places), 'target')} that {now.name} holds out are not newer: "
         f"{again}"
     )
     if learnt and sure:
@@ -178,11 +178,11 @@ def warm_start(model: Recommender, items: Vocabulary, users: Vocabulary, earlier
     """
     if type(earlier.model) is not type(model):
         raise ConfigError(
-            f"cannot go on from a {earlier.name} model with another model: use --model {earlier.name}"
+            f"cannot continue a {earlier.name} model with another model: use --model {earlier.name}"
         )
     if not model.phases():
         raise ConfigError(
-            f"a {earlier.name} model only counts and has nothing to go on from: leave out --warm-start"
+            f"a {earlier.name} model only counts and has nothing to start from: leave out --warm-start"
         )
     _check_shapes(earlier.model, model)
     layout = model.layout()
@@ -209,8 +209,8 @@ def _check_shapes(earlier: Recommender, model: Recommender) -> None:
     for name in (*here, *there):
         if here.get(name) != there.get(name):
             raise ConfigError(
-                f"cannot go on from the earlier model: {name} has the shape {there.get(name)} there and "
-                f"{here.get(name)} here, items not counted; give the same settings"
+                f"cannot continue the earlier model: {name} has the shape {there.get(name)} there and {here.get(name)} "
+                "here, items not counted; give the same settings"
             )
 
 

@@ -89,7 +89,7 @@ class Workers:
                 if len(alive) == 1
                 else f"{len(alive)} workers write checkpoints"
             )
-            tell("stopping", f"{many}; Ctrl-C ends this now, without what is not saved")
+            tell("stopping", f"{many}; Ctrl-C ends this now, and what is not saved is lost")
             until = time.monotonic() + _GRACE
             for process in alive:
                 process.join(max(0.0, until - time.monotonic()))

@@ -47,10 +47,10 @@ def search_rungs(job: Job, record: SearchRecord, budget: Budget) -> int:
     except OutOfTimeError:
         if not record.recipe.curve:
             raise TrainingError(
-                f"{job.directory}: not one epoch was done in {duration(budget.seconds)}; go on with more --minutes "
-                "and --resume"
+                f"{job.directory}: not a single epoch was done in {duration(budget.seconds)}; continue with more "
+                "--minutes and --resume"
             ) from None
-        job.say("the time for comparing is over")
+        job.say("the time for comparing settings is over")
     return record.settle()
 
 
@@ -112,11 +112,11 @@ def _untried_variants(job: Job, record: SearchRecord) -> list[Candidate]:
 def _plan_line(record: SearchRecord, count: int, more: bool) -> str:
     """The plan of a round, in one line."""
     if record.round == 1:
-        each = f"{record.recipe.seconds:.3g} s an epoch"
+        each = f"{record.recipe.seconds:.3g} s per epoch"
         if count == 1:
             why = "too little time to compare settings" if more else "there are no other settings to compare"
             return f"{each}: {why}; training the recipe"
-        return f"{each}: {count} candidates, the better half goes on after {count_of(record.rung, 'epoch')}"
+        return f"{each}: {count} candidates, the better half continues after {count_of(record.rung, 'epoch')}"
     if count == 1:
         return "no further candidate fits into the time" if more else "all settings around it have been tried"
     return f"round {record.round}, around {record.central.name}: {count_of(count - 1, 'further candidate')}"
@@ -148,7 +148,7 @@ def _next_rung(job: Job, record: SearchRecord, budget: Budget) -> bool:
         record.save(job.directory, budget.spent)
         return False
     job.say(
-        f"after {count_of(record.rung, 'epoch')}, candidates {', '.join(map(str, kept))} go on to {further}"
+        f"after {count_of(record.rung, 'epoch')}, candidates {', '.join(map(str, kept))} continue to {further}"
     )
     record.rung = further
     record.save(job.directory, budget.spent)

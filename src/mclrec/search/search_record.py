@@ -153,7 +153,7 @@ class SearchRecord:
         other = first_difference(self.identity, identity, came_later)
         if other is not None:
             raise ConfigError(
-                f"{directory / CANDIDATES}: cannot go on with another {other.key}: the search has {other.had!r}, "
+                f"{directory / CANDIDATES}: cannot continue with another {other.key}: the search has {other.had!r}, "
                 f"now it is {other.now!r}; {other.remedy('give another --out')}"
             )
         if self.finished:

@@ -98,10 +98,10 @@ def _check(request: TrainRequest) -> None:
         ConfigError: it does not.
     """
     reasons = {
-        "--warm-start": (request.warm_start is not None, "candidates begin anew"),
-        "--track": (request.track is not None, "candidates are not tracked; repeat the run by its command"),
-        "--shard-items": (request.shard_items, "a search is one process"),
-        "--processes": (os.environ.get("WORLD_SIZE", "1") != "1", "a search is one process"),
+        "--warm-start": (request.warm_start is not None, "candidates start from scratch"),
+        "--track": (request.track is not None, "candidates are not tracked; repeat the run with its command"),
+        "--shard-items": (request.shard_items, "a search runs in one process"),
+        "--processes": (os.environ.get("WORLD_SIZE", "1") != "1", "a search runs in one process"),
     }
     for name, (given, reason) in reasons.items():
         if given:
@@ -176,7 +176,7 @@ def _begun(job: Job, budget: Budget) -> tuple[Job, SearchRecord]:
         )
     fitting = _fitting(job, budget, recipe.seconds)
     if fitting is not None:
-        job.say(f"{count_of(fitting, 'epoch')} instead of {job.epochs}, which would not end in time")
+        job.say(f"{count_of(fitting, 'epoch')} instead of {job.epochs}, which would not finish in time")
         job = job.of_epochs(fitting)
     training = job.base.training
     rung = first_rung(training.patience, training.epochs)
@@ -224,7 +224,7 @@ def _train(job: Job, record: SearchRecord, budget: Budget) -> Run:
         run = _finish(job, record, budget)
     except KeyboardInterrupt:
         record.save(job.directory, budget.spent)
-        job.say(f"interrupted; the same command with --out {job.directory} --resume goes on")
+        job.say(f"interrupted; the same command with --out {job.directory} --resume continues")
         raise
     record.finished = True
     record.save(job.directory, budget.spent)
