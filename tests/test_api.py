@@ -134,7 +134,7 @@ def test_mistakes_are_told(words: dict[str, Any], message: str, tmp_path: Path) 
     [
         ({"recipe": 3}, "recipe = 3: should be"),
         ({"recipe": {"mclrec": 3}}, "recipe of mclrec = 3: should be a text"),
-        ({"datasets": []}, "datasets: there is none"),
+        ({"datasets": []}, "datasets: the list is empty"),
         ({"models": ["sasrec", "sasrec"]}, "models: sasrec is given twice"),
     ],
 )

@@ -416,7 +416,7 @@ def test_what_is_no_row_is_refused_and_leaves_everything_as_it_was(
             with pytest.raises(SystemExit, match=rf"error: .*{said}"):
                 main(words)
     for campaign in ("nothing", "good"):
-        with pytest.raises(SystemExit, match=r"error: .*neither a run nor what `mclrec reproduce` writes"):
+        with pytest.raises(SystemExit, match=r"error: .*neither a run nor an output of `mclrec reproduce`"):
             main(["--campaign", str(tmp_path / campaign), str(good)])
     assert contents(tmp_path / "site") == before
 

@@ -30,5 +30,5 @@ def test_what_stands_behind_a_quote_is_refused() -> None:
 def test_ids_of_a_history() -> None:
     assert _ids(' a b , "c,d", " e ",,"line\nend"') == ["a b", "c,d", " e ", "line\nend"]
     for text in ('"a', '"a"b'):
-        with pytest.raises(ConfigError, match=r"--history .*write a quote in"):
+        with pytest.raises(ConfigError, match=r"--history .*double any quote inside"):
             _ids(text)

@@ -212,5 +212,5 @@ def _ids(text: str) -> list[str]:
             f"--history {problem}; quote the whole id, and double any quote inside it"
         ) from None
     if found is None:
-        raise ConfigError("--history opens a quote that is not closed; double a quote that is part of an id")
+        raise ConfigError("--history opens a quote that is not closed; double any quote inside an id")
     return [value for value in found if value]
