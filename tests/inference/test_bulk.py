@@ -93,7 +93,7 @@ def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> No
     other = tiny_data(seed=1)
     model = Model.load(save(tmp_path / "other", other) if changed == "model" else run)
     with pytest.raises(
-        ConfigError, match=rf"recs\.parquet\.parts: unfinished .* by another {changed}: repeat"
+        ConfigError, match=rf"recs\.parquet\.parts: unfinished .* with another {changed}: repeat"
     ):
         model.recommend_file(
             other if changed == "log" else DATA,
@@ -195,5 +195,5 @@ def test_short_and_empty_lists_are_counted(allowed: set[int], unknown: bool, k: 
     for text in said:
         if "fewer than" in text:
             assert text.startswith(f"{short} list")
-            assert (f", {none} of them none:" in text) == (none > 0)
+            assert (f", {none} of them with none:" in text) == (none > 0)
     assert ("allow: no item is in the model's catalogue" in " ".join(said)) == (unknown and not allowed)

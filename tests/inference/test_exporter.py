@@ -65,7 +65,7 @@ def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
 
 def test_no_index_is_built_that_no_query_would_use(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run", "sasrec", {"co_occurrence": 2.0})
-    with pytest.raises(ConfigError, match="an index would never be asked: co_occurrence adds to scores"):
+    with pytest.raises(ConfigError, match="an index would never be used: co_occurrence adds to scores"):
         export_onnx(run, index="faiss")
     assert not (run / "onnx").exists()
     assert export_onnx(run).index is None
@@ -92,9 +92,9 @@ def test_the_exported_ranking(made: Path) -> None:
 
 def test_other_weights_are_noticed(run: Path) -> None:
     save_run(run, "sasrec", seed=6)
-    with pytest.raises(ModelFileError, match=rf"other weights than .*: mclrec export {run} --format onnx"):
+    with pytest.raises(ModelFileError, match=rf"different weights than .*: mclrec export {run} --format onnx"):
         load_runtime(run, engine="onnx")
-    with pytest.warns(MclrecWarning, match="other weights than .*; torch answers instead"):
+    with pytest.warns(MclrecWarning, match="different weights than .*; torch answers instead"):
         assert load_runtime(run).card["engine"] == "torch"
     export_onnx(run)
     assert load_runtime(run).card["engine"] == "onnx"
@@ -192,7 +192,7 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run", "sasrec")
     (run / "onnx").mkdir()
     (run / "onnx" / "mine.txt").touch()
-    with pytest.raises(ConfigError, match="exists and holds no export"):
+    with pytest.raises(ConfigError, match="exists and is not an export"):
         export_onnx(run)
     with pytest.raises(ConfigError, match="Plain cannot be exported: it defines no padded_query_vectors"):
         Plain(ModelConfig(), 3).padded_query_vectors(torch.ones(1, 1), torch.ones(1))
@@ -251,7 +251,7 @@ def test_what_this_torch_cannot_export_is_told(tmp_path: Path, monkeypatch: pyte
     run = save_run(tmp_path / "run", "sasrec", {})
     monkeypatch.setattr("torch.onnx.export", fail)
     with pytest.raises(
-        ConfigError, match=r"cannot export this encoder to ONNX, and a newer one may: a static shape$"
+        ConfigError, match=r"cannot export this encoder to ONNX; a newer one may: a static shape$"
     ):
         export_onnx(run)
     assert not (run / "onnx").exists()

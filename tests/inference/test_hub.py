@@ -171,14 +171,14 @@ def test_a_changed_file_is_refused(run: mclrec.Run, hub: Hub, name: str) -> None
 def test_what_is_no_model_or_not_there_is_said_in_a_line(
     run: mclrec.Run, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ModelFileError, match=r"none/such: cannot be had from the Hub"):
+    with pytest.raises(ModelFileError, match=r"none/such: cannot be downloaded from the Hub"):
         mclrec.Model.from_pretrained("none/such")
     hub.files["README.md"] = b"words"
     with pytest.raises(
-        ModelFileError, match=r"me/tiny: holds no model that mclrec\.push_to_hub has uploaded"
+        ModelFileError, match=r"me/tiny: has no model uploaded by mclrec\.push_to_hub"
     ):
         mclrec.Model.from_pretrained("me/tiny")
-    with pytest.raises(OutputError, match=r"a b: the Hub does not take it"):
+    with pytest.raises(OutputError, match=r"a b: the Hub did not accept it"):
         mclrec.push_to_hub(run, "a b")
     with pytest.raises(ModelFileError):
         mclrec.push_to_hub(tmp_path, "me/tiny")

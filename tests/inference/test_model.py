@@ -275,7 +275,7 @@ def test_sequence_text_and_short_lists(tmp_path: Path) -> None:
     model = in_memory(loaded(range(1, 13)))
     path = tmp_path / "users.txt"
     path.write_text("1 2 3\n2 1 2 3 4 5 6 7 8 9 10\n")
-    with pytest.warns(MclrecWarning, match="^1 list of fewer than 5 items: no more may be recommended"):
+    with pytest.warns(MclrecWarning, match="^1 list with fewer than 5 items: no more may be recommended"):
         assert model.recommend_file(path, tmp_path / "recs.parquet", 5) == 2
     found = pq.read_table(tmp_path / "recs.parquet").to_pylist()
     assert [(row["user"], row["rank"]) for row in found] == [(1, rank) for rank in range(1, 6)] + [
@@ -382,7 +382,7 @@ def test_excluded_and_allowed_items() -> None:
     }
     assert MODEL.recommend(history, 12, allow=[]) == []
     with pytest.warns(
-        MclrecWarning, match="allow: no item is in the model's catalogue, 'who' for one: nothing can"
+        MclrecWarning, match="allow: no item is in the model's catalogue, for example 'who': nothing can"
     ):
         assert MODEL.recommend(history, 12, allow=["who"]) == []
     with pytest.warns(

@@ -118,7 +118,7 @@ def test_another_file_leaves_nothing(damage: str, address: str, tmp_path: Path) 
         "missing": "download failed",
         "no archive": "not an archive",
         "unknown packing": "not an archive",
-        "a way out": "no file of a model",
+        "a way out": "not a file of a model",
     }
     with pytest.raises(ModelFileError, match=said[damage]) as caught:
         mclrec.Model.load(NAME)
@@ -184,7 +184,7 @@ def test_a_damaged_directory_of_the_cache_is_downloaded_again(
             assert (model_directory(NAME) / name).read_bytes() == before
     (whole / "items.parquet").unlink()
     archive.unlink()
-    with pytest.raises(ModelFileError, match=r"what was kept in .* is damaged: try again"):
+    with pytest.raises(ModelFileError, match=r"the copy in .* is damaged: try again"):
         mclrec.Model.load(NAME)
 
 

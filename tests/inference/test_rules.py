@@ -95,7 +95,7 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
     assert passing(day={"min": "2026-05-02"}) == [2]
     assert passing(nothing=None) == [1, 2, 3]
     assert passing(nan=None) == [2, 3]
-    with pytest.raises(ConfigError, match=r"column 'tags' holds list<.*>, which no rule reads"):
+    with pytest.raises(ConfigError, match=r"column 'tags' holds list<.*>, which rules cannot use"):
         passing(tags="x")
 
 
@@ -103,11 +103,11 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (None, "no such file"),
-        ("", "has no column beside the ids"),
-        ("sku\na", "has no column beside the ids"),
+        ("", "has no column besides the item ids"),
+        ("sku\na", "has no column besides the item ids"),
         ("sku,a,a\nitem 001,1,2", "has two columns called 'a'"),
         ("sku,a\nitem 001,1\nitem 001,2", "item 'item 001' has two rows"),
-        ("sku,a\nitem 001,1,2", "row 2: has 3 values, and the first one 2 names"),
+        ("sku,a\nitem 001,1,2", "row 2: has 3 values, but the first row has 2 names"),
         ("sku,a\nx,1", "has no row for an item of the model; its first column begins with 'x'"),
         ("sku,a\n", "its first column begins with nothing"),
     ],
@@ -144,7 +144,7 @@ def test_tables_that_are_none(text: str | None, said: str, tmp_path: Path) -> No
         ({"filter": {"price": float("nan")}}, "filter: price: should be text, a number"),
         ({"filter": {"price": [[1]]}}, "filter: price: should be text, a number"),
         ({"filter": ["bread"]}, "filter: should be conditions by column"),
-        ({"filter": {7: 1}}, "filter: 7 is no name of a column"),
+        ({"filter": {7: 1}}, "filter: 7 is not the name of a column"),
         ({"filter": {"stock": list(range(1001))}}, "filter: stock: has 1001 values: at most 1000"),
         ({"boost": [{"where": {"stock": 1}}]}, "boost: needs where, and factor or add"),
         ({"boost": [{"where": {}, "factor": 2}]}, "boost: needs where, and factor or add"),
@@ -154,7 +154,7 @@ def test_tables_that_are_none(text: str | None, said: str, tmp_path: Path) -> No
         ({"boost": "own"}, "boost: should be a list"),
         (
             {"boost": [{"where": {"stock": 1}, "factor": 1e6}] * 2},
-            "boost: those of an item come to more than",
+            "boost: together, those of one item exceed",
         ),
         ({"diversify": {"category": 0}}, "diversify: 'category' = 0: should be a number of items, 1 or more"),
         ({"diversify": {"category": True}}, "diversify: 'category' = True"),

@@ -198,7 +198,7 @@ def test_unfinished_bulk_work_by_other_rules_is_not_gone_on_with(
         model.recommend_file(log, out, filter={"stock": 0})
     monkeypatch.undo()
     for rules in ({"filter": {"stock": 1}}, {}, {"filter": {"stock": 0}, "diversify": {"category": 1}}):
-        with pytest.raises(MclrecError, match="made by another rules"):
+        with pytest.raises(MclrecError, match="made with another rules"):
             model.recommend_file(log, out, **rules)  # type: ignore[arg-type]
     assert model.recommend_file(log, out, filter={"stock": 0}) == DATA.num_users
 

@@ -240,5 +240,5 @@ def test_gradients_of_a_block_are_those_of_its_values() -> None:
 
 @pytest.mark.parametrize("kept", [-1, 0, 2, 20, 21])
 def test_frequencies_that_are_none(kept: int) -> None:
-    with pytest.raises(ValueError, match="20 places needs an odd number"):
+    with pytest.raises(ValueError, match="should be an odd number, at most the 20 places"):
         FrequencyFilter(SIZE, WINDOW, kept, causal=True)

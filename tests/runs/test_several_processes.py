@@ -125,7 +125,7 @@ def test_one_that_hangs_is_given_up(log: Path, tmp_path: Path) -> None:
         second.send_signal(signal.SIGSTOP)
         _, told = first.communicate(timeout=SECONDS + 15)  # SILENCE, and late heartbeats on a busy machine
         assert first.returncode == LOST_STATUS
-        assert "error: process 1 of 2 has not been heard of for 20 seconds" in told
+        assert "error: process 1 of 2 has not been heard from for 20 seconds" in told
     finally:
         for process in processes:
             process.kill()

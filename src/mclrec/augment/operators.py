@@ -154,7 +154,7 @@ def _at_least_one(ratio: float, batch: Packed, rng: np.random.Generator) -> IntA
 
 def _check_ratio(operator: str, ratio: float) -> None:
     if not 0 <= ratio <= 1:
-        raise ConfigError(f"{operator} ratio is {ratio}; it is a share of the sequence, from 0 to 1")
+        raise ConfigError(f"{operator} ratio is {ratio}; it should be a share of the sequence, from 0 to 1")
 
 
 def _share(ratio: float, lengths: IntArray) -> IntArray:

@@ -121,8 +121,8 @@ class _Watch:
 
     def _give_up(self, rank: int) -> None:
         sys.stderr.write(
-            f"error: process {rank} of {self._group.size} has not been heard of for {SILENCE:.0f} seconds, so process "
-            f"{self._group.rank} ends too: see what it said, and go on with --resume\n"
+            f"error: process {rank} of {self._group.size} has not been heard from for {SILENCE:.0f} seconds, so process "
+            f"{self._group.rank} ends too: see its output, and continue with --resume\n"
         )
         sys.stderr.flush()
         self._leave(LOST_STATUS)
@@ -290,5 +290,5 @@ def _lost() -> Iterator[None]:
         reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
         raise LostProcessError(
             "another process of this run has ended or does not answer, so this one ends too: "
-            f"see what that one said, and go on with --resume ({reason})"
+            f"see its output, and continue with --resume ({reason})"
         ) from None

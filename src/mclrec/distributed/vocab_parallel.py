@@ -140,7 +140,7 @@ class _VocabParallelCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("vocab_parallel_cross_entropy can be differentiated once")
+            raise RuntimeError("vocab_parallel_cross_entropy can be differentiated only once")
         scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
         ctx.gradients = None
         return *scaled, None, None, None, None

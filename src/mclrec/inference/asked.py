@@ -22,7 +22,7 @@ def check_k(k: int, num_items: int) -> None:
     """
     if not is_integer(k) or not 1 <= k <= num_items:
         raise EvaluationError(
-            f"k = {quoted(k)}: a list has 1 place to {num_items}, as many as the catalogue has items"
+            f"k = {quoted(k)}: should be from 1 to {num_items}, the number of items in the catalogue"
         )
 
 
@@ -86,7 +86,7 @@ def told_lists(
         ("allow", allowed, "nothing can be recommended"),
     ):
         if ids and not len(known.dense_known(ids)):
-            text = f"{name}: no item is in the model's catalogue, {quoted(ids[0])} for one: {effect}"
+            text = f"{name}: no item is in the model's catalogue, for example {quoted(ids[0])}: {effect}"
             warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
     return excluded, allowed
 
@@ -102,6 +102,6 @@ def warn_of_bulk(found: BulkFacts, items: Vocabulary, k: int, stacklevel: int) -
     """
     warn_of([list(items.take(found.unknown))], found.empty, stacklevel + 1)
     if found.short:
-        none = f", {found.without_list:,} of them none" if found.without_list else ""
-        text = f"{count_of(found.short, 'list')} of fewer than {count_of(k, 'item')}{none}: no more may be recommended"
+        none = f", {found.without_list:,} of them with none" if found.without_list else ""
+        text = f"{count_of(found.short, 'list')} with fewer than {count_of(k, 'item')}{none}: no more may be recommended"
         warnings.warn(text, MclrecWarning, stacklevel=stacklevel)

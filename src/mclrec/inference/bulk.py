@@ -217,8 +217,8 @@ def _begin(folder: Path, bulk: _Bulk) -> None:
         changed = [name for name in wanted if not isinstance(begun, dict) or begun.get(name) != wanted[name]]
         if changed:
             raise ConfigError(
-                f"{folder}: unfinished recommendations, made by another {changed[0]}: repeat that command to go on, "
-                "or remove the folder to start anew"
+                f"{folder}: unfinished recommendations, made with another {changed[0]}: repeat that command to "
+                "continue, or remove the folder to start again"
             )
     remove_leftovers(folder)
     write_json(path, wanted)
@@ -282,7 +282,7 @@ def check_format(out: Path) -> _Writer:
     """
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
-        raise ConfigError(f"{out}: recommendations are written as {', '.join(_WRITERS)}; let the name end so")
+        raise ConfigError(f"{out}: recommendations are written as {', '.join(_WRITERS)}; use one of these endings")
     return writer
 
 

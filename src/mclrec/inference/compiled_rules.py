@@ -125,6 +125,6 @@ def _boosts(boosts: Sequence[Boost], facts: ItemFacts) -> Boosts:
         added[mask] += boost.add
     if not 1 / LARGEST <= factors.min() <= factors.max() <= LARGEST or np.abs(added).max() > LARGEST:
         raise ConfigError(
-            "boost: those of an item come to more than a factor or an amount of 1000000, or to too little"
+            "boost: together, those of one item exceed a factor or an amount of 1000000, or are too small"
         )
     return Boosts.of(factors, added)

@@ -181,7 +181,7 @@ class ScoringEngine:
         Raises:
             EvaluationError: always.
         """
-        raise EvaluationError(f"{self._name} has no item vectors, so that no items are similar")
+        raise EvaluationError(f"{self._name} has no item vectors, so it cannot find similar items")
 
     def query_vectors(self, histories: Packed, users: IntArray) -> FloatArray:  # noqa: ARG002 - as above
         """Unsupported: the model has no query vectors.

@@ -24,7 +24,7 @@ def vector_model(run: Path) -> tuple[LoadedModel, VectorRecommender]:
     """
     loaded = load_model(run)
     if not isinstance(loaded.model, VectorRecommender):
-        raise ConfigError(f"{run}: {loaded.name} has no vectors, so that there is nothing to export")
+        raise ConfigError(f"{run}: {loaded.name} has no vectors, so there is nothing to export")
     return loaded, loaded.model
 
 
@@ -55,7 +55,7 @@ def check_free(directory: Path, own: str) -> None:
     if not directory.exists() or (directory / own).exists():
         return
     if not directory.is_dir() or any(directory.iterdir()):
-        raise ConfigError(f"{directory}: exists and holds no export; give another --out")
+        raise ConfigError(f"{directory}: exists and is not an export; give another --out")
 
 
 def checksums(folder: Path) -> dict[str, str]:

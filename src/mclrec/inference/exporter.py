@@ -107,7 +107,7 @@ def export_onnx(run: Path, out: Path | None = None, index: str | None = None) ->
     loaded, model = vector_model(run)
     if index is not None and model.co_occurrence is not None:
         raise ConfigError(
-            f"{run}: an index would never be asked: co_occurrence adds to scores, so that each query is compared with "
+            f"{run}: an index would never be used: co_occurrence adds to scores, so each query is compared with "
             "all items; leave the index out, or train with co_occurrence = 0"
         )
     with locked(run, directory), atomic_directory(directory) as folder:
@@ -295,7 +295,7 @@ def _export_failures_as_ours() -> Iterator[None]:
     except torch.onnx.OnnxExporterError as problem:
         told = str(problem.__cause__ or problem).strip().splitlines()[0]
         raise ConfigError(
-            f"torch {torch.__version__} cannot export this encoder to ONNX, and a newer one may: {told}"
+            f"torch {torch.__version__} cannot export this encoder to ONNX; a newer one may: {told}"
         ) from None
 
 

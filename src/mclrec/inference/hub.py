@@ -64,7 +64,7 @@ def push_to_hub(
     sums = sealed({name: sha256_file(directory / name, ModelFileError) for name in names})
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    with _ours(f"{named}: the Hub does not take it", OutputError), warnings.catch_warnings():
+    with _ours(f"{named}: the Hub did not accept it", OutputError), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about the items' Parquet file, taken for a data set
         api = HfApi(library_name="mclrec")
         api.create_repo(named, private=private, exist_ok=True)
@@ -95,20 +95,20 @@ def download_model(repository: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     named = text_of("repository", repository)
-    with _ours(f"{named}: cannot be had from the Hub", ModelFileError):
+    with _ours(f"{named}: cannot be downloaded from the Hub", ModelFileError):
         wanted = [*PUBLISHED_FILES, CHECKSUMS]
         found = Path(
             snapshot_download(named, revision=revision, allow_patterns=wanted, library_name="mclrec")
         )
     if not (found / CHECKSUMS).is_file():
-        raise ModelFileError(f"{named}: holds no model that mclrec.push_to_hub has uploaded: no {CHECKSUMS}")
+        raise ModelFileError(f"{named}: has no model uploaded by mclrec.push_to_hub: no {CHECKSUMS}")
     sums = read_sealed(found / CHECKSUMS, ModelFileError)
     for name, sha256 in sums.items():
         if name not in PUBLISHED_FILES or not (found / name).is_file():
-            raise ModelFileError(f"{named}: {CHECKSUMS} names {name!r}, which is no file of the model")
+            raise ModelFileError(f"{named}: {CHECKSUMS} names {name!r}, which is not a file of the model")
         if sha256_file(found / name, ModelFileError) != sha256:
             raise ModelFileError(
-                f"{named}: {name} is not the file that was uploaded: its checksum is another"
+                f"{named}: {name} is not the file that was uploaded: its checksum differs"
             )
     return found
 

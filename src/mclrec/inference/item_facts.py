@@ -112,7 +112,7 @@ def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
     regular_file(path)
     names, ids, columns = _read(path)
     if len(names) < 2:
-        raise DataError(f"{path}: has no column beside the ids of the items")
+        raise DataError(f"{path}: has no column besides the item ids")
     if repeated := {name for name in names if names.count(name) > 1}:
         raise DataError(f"{path}: has two columns called {quoted(min(repeated))}")
     dense = items.dense_all("" if one is None else one for one in ids)
@@ -176,7 +176,7 @@ def _check_lines(path: Path, lines: Sequence[Sequence[str]], columns: int) -> No
     for number, row in enumerate(lines, start=1):
         if len(row) != columns:
             raise DataError(
-                f"{path}: row {number}: has {count_of(len(row), 'value')}, and the first one "
+                f"{path}: row {number}: has {count_of(len(row), 'value')}, but the first row has "
                 f"{count_of(columns, 'name')}"
             )
 

@@ -87,9 +87,9 @@ def register_published_model(name: str, *, address: str, sha256: str, about: str
             or the checksum is not a SHA-256.
     """
     if not name or looks_like_path(name) or name != name.strip():
-        raise ConfigError(f"{quoted(name)} cannot be the name of a model: it could be taken for a path")
+        raise ConfigError(f"{quoted(name)} cannot be the name of a model: it could be mistaken for a path")
     if not is_web_address(address):
-        raise ConfigError(f"{address}: not an http address, from which {name!r} could be downloaded")
+        raise ConfigError(f"{address}: not an http address that {name!r} could be downloaded from")
     added = PublishedModel(name, address, checksum_of(sha256, name), about)
     if published_models().get(name, added) != added:
         raise ConfigError(f"a model named {name!r} is published already: {published_models()[name].address}")
@@ -153,7 +153,7 @@ def _cached(model: PublishedModel) -> Path:
     target = cache_folder() / "models" / f"{model.name}-{model.sha256[:16]}"
     if _is_whole(target):
         return target
-    damaged = f"what was kept in {target} is damaged: " if target.exists() else ""
+    damaged = f"the copy in {target} is damaged: " if target.exists() else ""
     with atomic_directory(target) as temporary:
         archive = temporary / _ARCHIVE
         download(
@@ -161,7 +161,7 @@ def _cached(model: PublishedModel) -> Path:
             archive,
             name=model.name,
             sha256=model.sha256,
-            cure=f"{damaged}try again, or put its directory into a folder and name that in MCLREC_MODELS",
+            cure=f"{damaged}try again, or put its directory into a folder and name that folder in MCLREC_MODELS",
             error=ModelFileError,
         )
         _unpack(archive, temporary, model.address)
@@ -195,7 +195,7 @@ def _unpack(archive: Path, folder: Path, shown: str) -> None:
         with zipfile.ZipFile(archive) as packed:
             for name in packed.namelist():
                 if not name or name == _ARCHIVE or set(name) & set("/\\:") or name.startswith("."):
-                    raise ModelFileError(f"{shown}: holds {quoted(name)}, which is no file of a model")
+                    raise ModelFileError(f"{shown}: holds {quoted(name)}, which is not a file of a model")
             packed.extractall(folder)
     except UNPACKING_ERRORS as problem:
         raise ModelFileError(f"{shown}: not an archive of a model: {problem}") from None

@@ -108,7 +108,7 @@ class Rules:
             column = facts.columns[name]
             if column.kind == "other":
                 raise ConfigError(
-                    f"{place}: column {quoted(name)} holds {column.described}, which no rule reads"
+                    f"{place}: column {quoted(name)} holds {column.described}, which rules cannot use"
                 )
 
 
@@ -208,7 +208,7 @@ def _conditions(place: str, given: Any) -> tuple[Condition, ...]:
     """
     if not isinstance(given, Mapping):
         raise ConfigError(
-            f"{place}: should be conditions by column, as {{'category': ['dairy']}}, not {quoted(given)}"
+            f"{place}: should be conditions by column, such as {{'category': ['dairy']}}, not {quoted(given)}"
         )
     _at_most(place, "columns", given, _COLUMNS)
     return tuple(_condition(place, _name(place, name), wanted) for name, wanted in given.items())
@@ -233,7 +233,7 @@ def _values(where: str, given: Any) -> tuple[Value, ...]:
     if not isinstance(given, list | tuple | set | frozenset):
         return (_value(where, given),)
     if not given:
-        raise ConfigError(f"{where}: has no values, which no item can have; leave it out, or name some")
+        raise ConfigError(f"{where}: has no values, so no item matches; leave it out, or give some")
     _at_most(where, "values", given, _VALUES)
     return tuple(_value(where, one) for one in given)
 
@@ -269,7 +269,7 @@ def _boosts(given: Any) -> tuple[Boost, ...]:
         given = [given]
     if not isinstance(given, list | tuple):
         raise ConfigError(
-            f"boost: should be a list as [{{'where': {{'brand': 'own'}}, 'factor': 1.5}}], not {quoted(given)}"
+            f"boost: should be a list such as [{{'where': {{'brand': 'own'}}, 'factor': 1.5}}], not {quoted(given)}"
         )
     _at_most("boost", "entries", given, _BOOSTS)
     return tuple(_boost(one) for one in given)
@@ -306,7 +306,7 @@ def _caps(given: Any) -> tuple[tuple[str, int], ...]:
     """
     if not isinstance(given, Mapping):
         raise ConfigError(
-            f"diversify: should be a number by column, as {{'category': 2}}, not {quoted(given)}"
+            f"diversify: should be a number by column, such as {{'category': 2}}, not {quoted(given)}"
         )
     _at_most("diversify", "columns", given, _COLUMNS)
     for name, most in given.items():
@@ -319,7 +319,7 @@ def _caps(given: Any) -> tuple[tuple[str, int], ...]:
 
 def _name(place: str, given: Any) -> str:
     if not isinstance(given, str) or len(given) > _LONGEST:
-        raise ConfigError(f"{place}: {quoted(given)} is no name of a column")
+        raise ConfigError(f"{place}: {quoted(given)} is not the name of a column")
     return given
 
 

@@ -231,7 +231,7 @@ def load_runtime(
     if device == "cuda" and engine != "torch":
         if engine == "onnx" or is_export(directory):
             raise ModelFileError(
-                "onnxruntime computes on the CPU here: leave device out, or take torch and the run's own directory"
+                "onnxruntime computes on the CPU here: leave device out, or use torch and the run's own directory"
             )
         engine = "torch"  # `device = auto` is no reason to import torch where an export can answer
     export = _fitting(directory, engine)
@@ -354,7 +354,7 @@ def _fitting(directory: Path, engine: str) -> Export | None:
     export = read_export(place)
     if export.weights == sha256_file(directory / TENSORS, ModelFileError):
         return export
-    other = f"{place}: of other weights than the model has now; renew it: {renew}"
+    other = f"{place}: made from different weights than the model has now; renew it: {renew}"
     if engine == "onnx":
         raise ModelFileError(other)
     warnings.warn(f"{other}; torch answers instead", MclrecWarning, stacklevel=3)

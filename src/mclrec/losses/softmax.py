@@ -148,7 +148,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
-            raise RuntimeError("chunked_linear_cross_entropy can be differentiated once")
+            raise RuntimeError("chunked_linear_cross_entropy can be differentiated only once")
         scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
         ctx.gradients = None
         return *scaled, None, None, None, None

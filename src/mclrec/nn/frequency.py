@@ -60,7 +60,7 @@ class FrequencyFilter(nn.Module):
         super().__init__()
         if kept % 2 == 0 or not 0 < kept <= window:
             raise ValueError(
-                f"{kept} frequencies: a history of {window} places needs an odd number up to that"
+                f"{kept} frequencies: should be an odd number, at most the {window} places of a history"
             )
         self.window, self.kept, self.causal = window, kept, causal
         self.sqrt_beta = nn.Parameter(torch.randn(hidden_size))
