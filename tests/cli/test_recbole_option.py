@@ -80,7 +80,7 @@ def test_a_random_split_is_refused_unless_another_is_asked_for(cli: Cli, log: Pa
     found = cli("train", log.name, "--recbole", path, "--out", "run")
     assert (found.status, found.out) == (2, "")
     assert found.err.startswith(
-        "error: config.yaml: eval_args: the split 'RS' at random puts later rows into training"
+        "error: config.yaml: eval_args: the split 'RS' is random: it trains on later rows"
     )
     assert not Path("run").exists()
     found = cli("train", log.name, "--recbole", path, "--out", "run", "--split", "leave-one-out")

@@ -164,7 +164,7 @@ def test_files_that_are_no_checkpoints(network: PublishedSASRec, tmp_path: Path)
     with pytest.raises(ModelFileError):
         read_checkpoint(tmp_path / "none.pth")
     torch.save([1, 2], path)
-    with pytest.raises(ModelFileError, match="no state of a model"):
+    with pytest.raises(ModelFileError, match="has no model state"):
         read_checkpoint(path)
     torch.save(network.state_dict(), path)
     whole = path.read_bytes()
@@ -182,12 +182,12 @@ def test_files_that_are_no_checkpoints(network: PublishedSASRec, tmp_path: Path)
     ("change", "message"),
     [
         (lambda state: state.pop("LayerNorm.bias"), "there is no LayerNorm.bias"),
-        (lambda state: state.pop("item_embedding.weight"), "no weights of a SASRec"),
+        (lambda state: state.pop("item_embedding.weight"), "not the weights of a SASRec"),
         (lambda state: state.update({"mlp.weight": torch.zeros(2)}), "leave_out=PREFIX"),
-        (lambda state: state.update({"LayerNorm.bias": torch.zeros(2)}), "have the shape (2,), and not (8,)"),
+        (lambda state: state.update({"LayerNorm.bias": torch.zeros(2)}), "have the shape (2,), not (8,)"),
         (
             lambda state: state.update({"item_embedding.weight": torch.zeros(9, 8)}),
-            "of padding and 8 items, and the log has 5 items",
+            "has padding and 8 items, but the log has 5 items",
         ),
     ],
 )
@@ -219,7 +219,7 @@ def test_another_network_is_refused(
     with pytest.raises(ModelFileError, match="hidden_act = 'relu'"):
         convert(tmp_path / "model.pth", log, tmp_path / "run")
     torch.save(network.state_dict(), tmp_path / "model.pth")
-    with pytest.raises(ModelFileError, match="heads = 3 do not divide"):
+    with pytest.raises(ModelFileError, match="heads = 3 does not divide"):
         convert(tmp_path / "model.pth", log, tmp_path / "run", heads=3)
 
 
@@ -229,7 +229,7 @@ def test_rows_by_ids_and_by_files(network: PublishedSASRec, log: Path, tmp_path:
     with pytest.raises(ConfigError, match="not the numbers 1 to 5"):
         convert(tmp_path / "model.pth", log, tmp_path / "run", items="ids", reading=reading)
     (tmp_path / "items.txt").write_text("pear\napple\nlemon\n", encoding="utf-8")
-    with pytest.raises(DataError, match="'lemon' is no item"):
+    with pytest.raises(DataError, match="'lemon' is not an item"):
         convert(tmp_path / "model.pth", log, tmp_path / "run", items=tmp_path / "items.txt", reading=reading)
     (tmp_path / "items.txt").write_text("pear\napple\n", encoding="utf-8")
     with pytest.raises(DataError, match="has 2 of 5 items"):

@@ -163,8 +163,8 @@ def test_what_a_usual_file_says() -> None:
     [
         ({"train_batchsize": 3}, "train_batchsize", "did you mean train_batch_size"),
         ({"mask_ratio": 0.2}, "mask_ratio", "a key of"),
-        ({"hidden_act": "relu"}, "hidden_act", "gelu is what there is"),
-        ({"loss_type": "BPR"}, "loss_type", "CE is what there is"),
+        ({"hidden_act": "relu"}, "hidden_act", "only gelu is supported"),
+        ({"loss_type": "BPR"}, "loss_type", "only CE is supported"),
         (
             {"user_inter_num_interval": "[5,inf)"},
             "user_inter_num_interval",
@@ -174,7 +174,7 @@ def test_what_a_usual_file_says() -> None:
         ({"valid_metric": "AUC"}, "valid_metric", "mrr@10 does"),
         ({"eval_args": {**LEAVE_ONE_OUT, "mode": "uni100"}}, "eval_args.mode", "all items are ranked"),
         ({"eval_args": {**LEAVE_ONE_OUT, "modes": "full"}}, "eval_args.modes", "did you mean 'mode'"),
-        ({"learner": "sgd"}, "learner", "adam is what there is"),
+        ({"learner": "sgd"}, "learner", "only adam is supported"),
         (
             {"load_col": {"inter": ["user_id", "item_id", "timestamp", "rating"]}},
             "load_col",
@@ -203,11 +203,11 @@ def test_another_split_is_a_problem(eval_args: object) -> None:
     ("values", "message"),
     [
         ({"model": "SASrecc"}, "did you mean 'SASRec'"),
-        ({"model": "NARM"}, "say with --model"),
+        ({"model": "NARM"}, "choose one to train with --model"),
         ({"model": "SASRec", "epochs": "many"}, "epochs = 'many': should be a whole number"),
         ({"model": "SASRec", "epochs": 1.5}, "epochs = 1.5"),
         ({"model": "SASRec", "seed": -1}, "seed = -1"),
-        ({"model": "SASRec", "val_interval": {"rating": "4"}}, "val_interval.rating: '4' is no interval"),
+        ({"model": "SASRec", "val_interval": {"rating": "4"}}, "val_interval.rating: '4' is not an interval"),
         ({"model": "SASRec", "eval_args": 3}, "eval_args = 3"),
         ({"model": "SASRec", "USER_ID_FIELD": 3}, "name of a column"),
     ],
@@ -222,7 +222,7 @@ def test_a_model_that_is_asked_for_goes_before_the_file() -> None:
     found = translate({"model": "NARM", "hidden_size": 32, "num_layers": 3}, model="gru4rec")
     assert found.model == "gru4rec"
     assert (found.settings["inner_size"], found.settings["layers"]) == (32, 3)
-    assert text_of(found, "model") == "gru4rec is asked for"
+    assert text_of(found, "model") == "gru4rec was requested"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_yaml_is_read_as_recbole_reads_it(text: str, found: dict[str, Any], tmp_
     ("text", "message"),
     [
         ("a: !!python/object/apply:os.system ['true']", "c.yaml:1: not valid YAML"),
-        ("a: 1\nb: 2\na: 3", "c.yaml:3: not valid YAML: 'a' is there twice"),
+        ("a: 1\nb: 2\na: 3", "c.yaml:3: not valid YAML: 'a' is duplicated"),
         ("a: [1", "not valid YAML"),
         ("- a\n- b", "should be a table"),
         ("? [1, 2]\n: 3", "not valid YAML"),

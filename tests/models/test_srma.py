@@ -85,6 +85,6 @@ def test_views_pass_the_same_layers_unless_each_is_to_have_its_own(distinct: boo
 
 @pytest.mark.parametrize("dropped", [2, 5])
 def test_no_layer_answers_that_was_never_trained(dropped: int) -> None:
-    with pytest.raises(ValueError, match=f"dropped_layers = {dropped}: of 2 further layers at least one"):
+    with pytest.raises(ValueError, match=f"dropped_layers = {dropped}: at least one of the 2 further layers"):
         SRMAConfig.of_layers({"dropped_layers": dropped})
     SRMAConfig.of_layers({"further_layers": 0})

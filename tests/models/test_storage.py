@@ -299,7 +299,7 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
     refused(tmp_path, "model.safetensors: was not written by mclrec")
     save_tensors(tmp_path / "model.safetensors", tiny().state_dict() | {"more": torch.ones(1)})
-    refused(tmp_path, "config.json: is of other weights than model.safetensors")
+    refused(tmp_path, "config.json: was made from different weights than model.safetensors")
     weights = weights_checksum(tmp_path / "model.safetensors")
     edit_sealed(tmp_path / "config.json", lambda info: info.update(weights=weights))
     refused(tmp_path, 'model.safetensors: does not fit config.json: Unexpected key(s) in state_dict: "more"')
@@ -308,7 +308,7 @@ def test_foreign_json_and_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": ["a"] * 5}, "not ours"),
+        ({"name": ["a"] * 5}, "not written by mclrec"),
         ({"id": list("abcde")}, "no column 'count'"),
         ({"id": list("abcde"), "count": [1.0] * 5}, "no column 'count' of whole numbers"),
         ({"id": list("abcde"), "count": [1, 2, 3, 4, None]}, "no column 'count' of whole numbers"),

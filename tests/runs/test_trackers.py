@@ -88,7 +88,7 @@ def test_what_cannot_be_opened_is_an_error_and_what_is_lost_later_a_warning(
     tracker = MLflowTracker(tmp_path / "mlflow", {}, "ndcg@10")
     tracker.epoch_started(START)
     monkeypatch.setattr(tracker, "_run", "of nobody")
-    with pytest.warns(MclrecWarning, match=r"mlflow did not take an epoch, which is in history\.jsonl"):
+    with pytest.warns(MclrecWarning, match=r"mlflow could not log an epoch, which is in history\.jsonl"):
         tracker.epoch_finished(RECORD)
     tracker.epoch_finished(RECORD)  # the warning appears only once
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://place")

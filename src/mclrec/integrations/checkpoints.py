@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         or not all(isinstance(one, Tensor) for one in state.values())
     ):
         raise ModelFileError(
-            f"{path}: holds no state of a model, which is a table of names and tensors; save one {_CURE}"
+            f"{path}: has no model state, that is, a table of names and tensors; save one {_CURE}"
         )
     tensors = {str(name): tensor.detach().float().cpu() for name, tensor in state.items()}
     config = found.get("config")
@@ -91,8 +91,8 @@ def _load(path: Path) -> Any:
     foreign = [name for name in names if not name.startswith(_HARMLESS) and name not in _CALLED]
     if foreign:
         raise ModelFileError(
-            f"{path}: reading it would run {quoted(foreign[0])}, which no weights need; it is not read. Save the "
-            f"weights alone {_CURE}"
+            f"{path}: reading it would run {quoted(foreign[0])}, which no weights need; it was not read. Save "
+            f"only the weights {_CURE}"
         )
     stand_ins = [(type(name, (_StandIn,), {}), name) for name in names]
     try:
@@ -134,4 +134,4 @@ def _is_archive(path: Path) -> bool:
 def _damaged(path: Path, problem: Exception) -> ModelFileError:
     """The error for a file that torch cannot read, with the first sentence of the reason."""
     lines = str(problem).splitlines() or [type(problem).__name__]
-    return ModelFileError(f"{path}: damaged, or no checkpoint of torch: {lines[0].partition('. ')[0][:120]}")
+    return ModelFileError(f"{path}: damaged, or not a torch checkpoint: {lines[0].partition('. ')[0][:120]}")

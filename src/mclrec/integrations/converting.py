@@ -117,7 +117,8 @@ def _rows(items: str | Path, data: Any, reading: Reading, log: SequenceData) -> 
         return rows_by_file(Path(items), log.item_ids)
     if log.origin is None or log.origin.kind not in ("file", "memory") or isinstance(data, SequenceData):
         raise ConfigError(
-            f"{log.name}: prepared data do not tell in which order RecBole met the items; give the log, or say --items"
+            f"{log.name}: prepared data do not tell the order in which RecBole met the items; "
+            "give the log, or use --items"
         )
     return rows_by_appearance(data, reading, log)
 

@@ -37,7 +37,7 @@ def rows_by_appearance(log: Any, reading: Reading, data: SequenceData) -> IntArr
     """
     if reading.drop_repeats:
         raise ConfigError(
-            "RecBole sorts rows by time before it drops repeats, in an order of equal times that nothing tells; name a "
+            "RecBole sorts rows by time before it drops repeats, and its order of equal times is unknown; give a "
             "file of the items in the order of their rows: --items FILE"
         )
     columns = replace(reading.columns or Columns(), sequence=None, numbered=True)
@@ -58,7 +58,7 @@ def rows_by_ids(items: Vocabulary) -> IntArray:
     """
     found = np.array(list(items) if items.integers else [0], dtype=np.int64)
     if not np.array_equal(found, np.arange(1, len(items) + 1)):
-        raise ConfigError(f"--items ids: ids of the items in the log are not the numbers 1 to {len(items):,}")
+        raise ConfigError(f"--items ids: the item ids in the log are not the numbers 1 to {len(items):,}")
     return found
 
 
@@ -91,10 +91,10 @@ def _rows(items: Vocabulary, order: list[Any], place: str) -> IntArray:
     """Rows (V,) from the outside ids of the items in the order of their rows, which count from 1."""
     dense = items.dense_all(order)
     if not dense.all():
-        raise DataError(f"{place}: {quoted(order[int(np.argmin(dense))])} is no item of the prepared log")
+        raise DataError(f"{place}: {quoted(order[int(np.argmin(dense))])} is not an item of the prepared log")
     if len(np.unique(dense)) != len(items) or len(dense) != len(items):
         raise DataError(
-            f"{place}: has {len(np.unique(dense)):,} of {count_of(len(items), 'item')}, each of which has one row"
+            f"{place}: has {len(np.unique(dense)):,} of {count_of(len(items), 'item')}, but needs each of them once"
         )
     rows = np.empty(len(items), dtype=np.int64)
     rows[dense - 1] = np.arange(1, len(items) + 1)

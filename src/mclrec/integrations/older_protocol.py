@@ -76,7 +76,7 @@ def _rewritten(program: bytes) -> bytes:
         elif code.proto <= 2:
             raw = program[place:end]
         else:
-            raise ValueError(f"the instruction {name} of pickle's protocol {code.proto}")
+            raise ValueError(f"unsupported instruction {name} of pickle protocol {code.proto}")
         out.append(raw)
         texts.append(text)
     return b"".join([b"\x80\x02", *out])
@@ -90,5 +90,5 @@ def _pushed(text: str) -> bytes:
 def _named(texts: list[str | None]) -> bytes:
     """The instruction that pushes a class or function, given by its module and name."""
     if len(texts) != 2 or None in texts or any("\n" in str(text) for text in texts):
-        raise ValueError("a name that is put together")
+        raise ValueError("a name that is computed")
     return f"c{texts[0]}\n{texts[1]}\n".encode()

@@ -77,7 +77,7 @@ def translate(values: Mapping[Any, Any], model: str | None = None) -> RecBoleCon
     work = Translation(values, name or "mclrec", RULES)
     if "model" in values:
         work.say("model", f"--model {name}") if model is None else work.leave(
-            "model", f"{model} is asked for"
+            "model", f"{model} was requested"
         )
     for key in values:
         if key != "model":
@@ -108,5 +108,5 @@ def _model_of(values: Mapping[Any, Any]) -> str | None:
     given = values["model"]
     found = {known.lower(): ours for known, ours in MODELS.items()}.get(str(given).lower())
     if found is None:
-        raise ConfigError(f"{unknown_name('model', given, MODELS)}; say with --model which to train instead")
+        raise ConfigError(f"{unknown_name('model', given, MODELS)}; choose one to train with --model")
     return found

@@ -34,20 +34,20 @@ def intervals_of(value: object) -> list[Interval]:
     if value is None:
         return [Interval(-math.inf, math.inf, False, False)]
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no interval such as '[5,inf)'")
+        raise ValueError(f"{value!r} is not an interval such as '[5,inf)'")
     return [_interval(part.strip()) for part in value.split(";")]
 
 
 def _interval(text: str) -> Interval:
     ends = text[1:-1].split(",")
     if len(text) < len("[,)") or text[0] not in "[(" or text[-1] not in ")]" or len(ends) != 2:
-        raise ValueError(f"{text!r} is no interval such as '[5,inf)'")
+        raise ValueError(f"{text!r} is not an interval such as '[5,inf)'")
     try:
         low, high = float(ends[0]), float(ends[1])
     except ValueError:
-        raise ValueError(f"{text!r} is no interval of two numbers") from None
+        raise ValueError(f"{text!r} is not an interval of two numbers") from None
     if not low <= high:
-        raise ValueError(f"{text!r} is no interval: it ends before it begins")
+        raise ValueError(f"{text!r} is not an interval: it ends before it begins")
     return Interval(low, high, text[0] == "[", text[-1] == "]")
 
 
@@ -59,7 +59,7 @@ def least_of(value: object) -> int:
     """
     found = intervals_of(value)
     if len(found) != 1 or found[0].high != math.inf:
-        raise ValueError("only intervals that go on to inf can be a k-core")
+        raise ValueError("only intervals that end at inf can be a k-core")
     [one] = found
     if one.low == -math.inf:
         return 1
@@ -77,7 +77,7 @@ def condition(field: str, wanted: object) -> str:
         if not wanted or not all(
             isinstance(one, str | int | float) and not isinstance(one, bool) for one in wanted
         ):
-            raise ValueError("a list of texts or numbers is wanted")
+            raise ValueError("should be a list of strings or numbers")
         return f"{name} IN ({', '.join(map(_literal, wanted))})"
     parts = [_within(name, one) for one in intervals_of(wanted)]
     return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"

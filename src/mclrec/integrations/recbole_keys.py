@@ -114,7 +114,7 @@ class Family:
 
 _CE = {"loss_type": "CE"}
 _PLACES = {**_REGIME, "positions": "oldest"}
-_NO_PRETRAINING = "pre-training here is by masked items alone; see --set pretrain_epochs"
+_NO_PRETRAINING = "pre-training here uses only masked items; see --set pretrain_epochs"
 
 FAMILIES: Mapping[str, Family] = {
     "sasrec": Family(_TRANSFORMER, _SIZES, _ALWAYS | _CE, regime=_PLACES),
@@ -128,7 +128,7 @@ FAMILIES: Mapping[str, Family] = {
         _TRANSFORMER | {"lmd_sem": ("lambda_supervised", float), "tau": ("contrast_temperature", float)},
         _SIZES,
         _ALWAYS | _CE | _CONTRAST | {"contrast": "us_x"},
-        {"lmd": "the crossed contrast has one weight, lmd_sem; see --set contrast=both"},
+        {"lmd": "the crossed contrast has only one weight, lmd_sem; see --set contrast=both"},
         _PLACES,
     ),
     "cl4srec": Family(
@@ -180,9 +180,9 @@ FAMILIES: Mapping[str, Family] = {
         {"embedding_size": 64, "nv": 4, "nh": 8, "dropout_prob": 0.4},
         {},
         {
-            "loss_type": "Caser has the paper's loss here, binary cross-entropy with drawn negatives",
-            "reg_weight": "its penalty is of some weights alone; --set weight_decay is of all",
-            "MAX_ITEM_LIST_LENGTH": "Caser reads windows of L items; say --set max_length",
+            "loss_type": "Caser here has the paper's loss, binary cross-entropy with drawn negatives",
+            "reg_weight": "its penalty applies only to some weights; --set weight_decay applies to all",
+            "MAX_ITEM_LIST_LENGTH": "Caser reads windows of L items; use --set max_length",
         },
     ),
     "bpr": Family({"embedding_size": ("hidden_size", int)}, {"embedding_size": 64}),
@@ -194,11 +194,11 @@ FAMILIES: Mapping[str, Family] = {
 }  # fmt: skip
 """Mappings of keys, by our names of the models."""
 
-_FIELDS = "names a column that RecBole makes itself; there is none here"
+_FIELDS = "names a column that RecBole creates itself; it does not exist here"
 _FEATURES = "only users, items and times are read"
 _FILES = "the log is the first argument of the command, and --out names the run's folder"
-_SHOWN = "changes what is printed alone; a run here keeps all digits"
-_MACHINES = "processes are asked for by --processes, or by torchrun"
+_SHOWN = "only changes what is printed; a run here keeps all digits"
+_MACHINES = "use --processes or torchrun for several processes"
 _OLD = "RecBole 1.0 and later do not know it either; see user_inter_num_interval, val_interval and eval_args"
 
 IN_RECBOLE_ONLY: Mapping[str, str] = {
@@ -238,18 +238,18 @@ IN_RECBOLE_ONLY: Mapping[str, str] = {
         ),
         _OLD,
     ),
-    "field_separator": "the separator is found out from the log",
-    "seq_separator": "the separator is found out from the log",
+    "field_separator": "the separator is detected in the log",
+    "seq_separator": "the separator is detected in the log",
     "threshold": "each row is an interaction; keep the high ones with --where \"rating >= 4\"",
     "benchmark_filename": "give the three files: TRAIN.inter --valid VALID.inter --test TEST.inter",
     "metrics": "hr, ndcg and mrr are always measured; other metrics come from `mclrec evaluate RUN --metrics all`",
     "topk": "lists are always measured at 5, 10 and 20",
-    "eval_batch_size": "how many are ranked at once follows from the size of the catalogue",
+    "eval_batch_size": "how many are ranked at once depends on the size of the catalogue",
     "clip_grad_norm": "gradients are not clipped",
     "enable_scaler": "products in bf16 need no scaling of gradients: --set precision=bf16",
     "require_pow": "the penalty is Adam's: --set weight_decay",
-    "log_wandb": "curves are asked for by --track",
-    "wandb_project": "curves are asked for by --track",
+    "log_wandb": "use --track to log curves",
+    "wandb_project": "use --track to log curves",
     "transform": "models here make their own batches",
 }  # fmt: skip
 """Keys that are not supported for any model, and why."""

@@ -31,9 +31,9 @@ def _load_col(work: Translation, key: str, value: Any) -> None:
         f"a file of {name}" for name in files if name != "inter"
     ]
     if useless:
-        work.leave(key, f"{_READ}: {', '.join(useless)} would be read and not used")
+        work.leave(key, f"{_READ}: {', '.join(useless)} would be read but not used")
     elif listed and work.values.get("TIME_FIELD", "timestamp") not in listed:
-        work.leave(key, "the order of rows needs their time; --file-order where rows are in order")
+        work.leave(key, "the order of rows needs their time; use --file-order if rows are in order")
     else:
         work.say(key, _READ)
 
@@ -101,7 +101,7 @@ def _eval_step(work: Translation, key: str, value: Any) -> None:
 def _valid_metric(work: Translation, key: str, value: Any) -> None:
     name, _, cut = str(value).partition("@")
     if name.lower() not in _METRICS or not cut.isdecimal() or not int(cut):
-        work.leave(key, f"{quoted(value)} chooses no epoch here; {OVERALL[key].lower()} does")
+        work.leave(key, f"{quoted(value)} cannot choose the epoch here; {OVERALL[key].lower()} does")
         return
     work.take(key, "metric", f"{_METRICS[name.lower()]}@{int(cut)}")
 
@@ -156,7 +156,7 @@ def _train_neg_sample_args(work: Translation, key: str, value: Any) -> None:
         rest = sorted(map(str, value.keys() - {"distribution", "sample_num"}))
         work.take(key, "negatives", number(f"{key}.sample_num", value.get("sample_num", 1), int))
         for name in rest:
-            work.leave(f"{key}.{name}", "negatives are drawn alike from all items")
+            work.leave(f"{key}.{name}", "negatives are drawn uniformly from all items")
     else:
         work.leave(key, "no items are drawn: the softmax is over all; see --set loss=sampled, gbce or bce")
 
@@ -173,7 +173,7 @@ def _eval_args(work: Translation, key: str, value: Any) -> None:
         "mode": lambda one: set(one.values() if isinstance(one, Mapping) else [one]) == {"full"},
     }
     said = {
-        "order": "rows are in the order of time",
+        "order": "rows are in order of time",
         "group_by": "each user has targets",
         "mode": "all items are ranked",
     }
@@ -192,12 +192,12 @@ def _hold_out(work: Translation, key: str, split: Any) -> None:
         return
     kind = next(iter(split), split) if isinstance(split, Mapping) else split
     why = (
-        "at random puts later rows into training than those that it is measured on"
+        "is random: it trains on later rows than those it is measured on"
         if kind == "RS"
-        else "is none of --split"
+        else "has no equivalent in --split"
     )
     work.split_problem = (
-        f"{key}: the split {quoted(kind)} {why}; write split: {{LS: valid_and_test}}, or say --split leave-one-out "
+        f"{key}: the split {quoted(kind)} {why}; write split: {{LS: valid_and_test}}, or use --split leave-one-out "
         "or --split time"
     )
     work.leave(f"{key}.split", f"the split {quoted(kind)} {why}")

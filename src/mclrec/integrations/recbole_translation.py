@@ -124,7 +124,7 @@ class Translation:
             name for name, family in FAMILIES.items() if key in {*family.keys, *family.same, *family.reasons}
         ]
         if of_others:
-            return f"a key of {of_others[0]}; {self.model} has none of that name"
+            return f"a key of {of_others[0]}; {self.model} has no such key"
         known = {*self.family.keys, *self.family.same, *TRAINING, *COLUMNS, *self.rules, *IN_RECBOLE_ONLY}
         near = get_close_matches(str(key), known, n=1, cutoff=0.6)
         return f"unknown key; did you mean {near[0]}?" if near else "unknown key"
@@ -135,7 +135,7 @@ class Translation:
         if alike:
             self.say(key, f"always {meant}")
         else:
-            self.leave(key, f"{meant} is what there is here, not {quoted(value)}")
+            self.leave(key, f"only {meant} is supported here, not {quoted(value)}")
 
     def _column(self, key: str, value: Any) -> None:
         if value is None:

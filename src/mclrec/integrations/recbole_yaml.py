@@ -74,7 +74,7 @@ def _loader(text: str, name: str) -> Any:
             for place, key in enumerate(keys):
                 if key in keys[:place]:
                     mark = node.value[place][0].start_mark
-                    raise yaml.constructor.ConstructorError(None, None, f"{quoted(key)} is there twice", mark)
+                    raise yaml.constructor.ConstructorError(None, None, f"{quoted(key)} is duplicated", mark)
             table: dict[Any, Any] = super().construct_mapping(node, deep=deep)
             return table
 

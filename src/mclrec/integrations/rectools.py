@@ -298,7 +298,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
             self._temporary = tempfile.TemporaryDirectory(prefix="mclrec-rectools-")
             for name, content in state["files"].items():
                 if Path(name).name != name:
-                    raise ModelFileError(f"{name}: no name of a file of a run")
+                    raise ModelFileError(f"{name}: not the name of a file of a run")
                 (Path(self._temporary.name) / name).write_bytes(content)
             self._use_run(Run(Path(self._temporary.name)), state["dtype"])
             self.is_fitted = True
@@ -315,7 +315,7 @@ def _warn_of_unused(dataset: Dataset) -> None:
     unused = [name for name, there in parts.items() if there]
     if unused:
         warnings.warn(
-            f"MCLRecModel learns from users, items and times alone: {' and '.join(unused)} have no effect",
+            f"MCLRecModel learns only from users, items and times: {' and '.join(unused)} have no effect",
             MclrecWarning,
             stacklevel=5,
         )
@@ -343,8 +343,8 @@ def _check_ids(kind: str, ids: Vocabulary, outside: IdMap, internal: Any) -> Non
     """
     if len(outside.convert_to_internal(list(ids), strict=False)) != internal.nunique():
         raise DataError(
-            f"the data set: ids of {kind}s are of several types, or neither integers nor text; make them all text: "
-            "they would be other ids here"
+            f"the data set: {kind} ids are of several types, or neither integers nor text; make them all text, or "
+            "they would become other ids here"
         )
 
 

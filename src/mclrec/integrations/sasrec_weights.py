@@ -46,19 +46,19 @@ def sizes_of(tensors: Mapping[str, Tensor], values: Mapping[str, Any], heads: in
     for name in (_ITEMS, _POSITIONS, "trm_encoder.layer.0.feed_forward.dense_1.weight"):
         if name not in tensors:
             raise ModelFileError(
-                f"no weights of a SASRec of RecBole, or of a model with its encoder: there is no {name}, but "
+                f"not the weights of a SASRec of RecBole, or of a model with its encoder: there is no {name}, but "
                 f"{quoted(next(iter(tensors), 'nothing'))}"
             )
     for key, meant in _FIXED.items():
         if key in values and values[key] != meant:
             raise ModelFileError(
-                f"{key} = {quoted(values[key])}: the encoder here has {meant}, and would give other scores"
+                f"{key} = {quoted(values[key])}: the encoder here has {meant}, which would give other scores"
             )
     known = values.get("n_heads", 2) if heads is None else heads
     hidden = tensors[_ITEMS].shape[-1]
     if not isinstance(known, int) or known < 1 or hidden % known:
         raise ModelFileError(
-            f"heads = {quoted(known)} do not divide vectors of {hidden} numbers; say --heads"
+            f"heads = {quoted(known)} does not divide vectors of {hidden} numbers; use --heads"
         )
     found = [_LAYER.fullmatch(name) for name in tensors]
     return {
@@ -79,7 +79,7 @@ def rows_of_items(tensors: Mapping[str, Tensor], num_items: int) -> int:
     rows = len(tensors[_ITEMS])
     if rows - num_items not in (1, 2):
         raise ModelFileError(
-            f"item_embedding.weight is of padding and {count_of(rows - 1, 'item')}, and the log has "
+            f"item_embedding.weight has padding and {count_of(rows - 1, 'item')}, but the log has "
             f"{count_of(num_items, 'item')}; read it as RecBole did (--min-count, --where)"
         )
     return rows
@@ -134,7 +134,7 @@ def _mask_row(table: Tensor, num_items: int) -> Tensor:
 
 def _taken(left: dict[str, Tensor], name: str) -> Tensor:
     if name not in left:
-        raise ModelFileError(f"no whole weights of a SASRec: there is no {name}")
+        raise ModelFileError(f"incomplete weights of a SASRec: there is no {name}")
     return left.pop(name)
 
 
@@ -142,7 +142,7 @@ def _check_left(names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise ModelFileError(
-            f"{quoted(names[0])}{more}: no weights of a SASRec, which may change its scores; if they do not, as "
+            f"{quoted(names[0])}{more}: not weights of a SASRec, but may change its scores; if they do not, like "
             "those of augmenters, leave them out with --leave-out PREFIX"
         )
 
@@ -152,5 +152,5 @@ def _check_shapes(model: SASRec, state: Mapping[str, Tensor]) -> None:
         if state[name].shape != tensor.shape:
             found, wanted = tuple(state[name].shape), tuple(tensor.shape)
             raise ModelFileError(
-                f"weights of {name} have the shape {found}, and not {wanted} as the others say"
+                f"weights of {name} have the shape {found}, not {wanted} as the others imply"
             )

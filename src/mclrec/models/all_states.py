@@ -25,14 +25,14 @@ from mclrec.nn.packing import flatten_newest, states_in_parts
 
 __all__ = ["AllOrPadded", "AllStatesConfig", "AllStatesRecommender", "contrast_of_all_states"]
 
-_ALL_STATES = "its contrast takes all states of packed histories"
+_ALL_STATES = "its contrast uses all states of packed histories"
 
 
 AllOrPadded = Annotated[
     Literal["all", "padded"],
     Before("all"),
     Field(
-        description="which states of a view are contrasted: all, or those of padding, too, as in the authors' code"
+        description="which states of a view are contrasted: all, or also those of padding, as in the authors' code"
     ),
 ]
 """Type of the setting ``contrast`` of models that never contrast the last states alone."""

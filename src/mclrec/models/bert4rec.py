@@ -42,7 +42,7 @@ class BERT4RecConfig(EncoderConfig):
     mask_ratio: Annotated[float, OnlyWith(last_only=OtherThan(1))] = Field(
         0.2, gt=0, lt=1, description="rho, probability that an item is hidden"
     )
-    last_only: float = Field(0.1, ge=0, le=1, description="share of examples that hide the last item alone")
+    last_only: float = Field(0.1, ge=0, le=1, description="share of examples that hide only the last item")
 
 
 class BERT4Rec(VectorRecommender):

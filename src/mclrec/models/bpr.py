@@ -36,7 +36,7 @@ class BPRConfig(ModelConfig):
     """Configuration of BPR: sizes, and the number of negatives."""
 
     max_length: int = Field(
-        50, ge=1, description="items of the history that stand for an unknown user, at most"
+        50, ge=1, description="how many items of the history stand for an unknown user, at most"
     )
     hidden_size: int = Field(64, ge=1, le=65_536, description="d, the size of vectors")
     negatives: int = Field(1, ge=1, le=10_000, description="items drawn for each interaction")

@@ -42,7 +42,9 @@ class BSARecConfig(SequentialConfig):
         OnlyWith(unit="prefixes"),
         OnlyWith(layers=OtherThan(1)),
         OnlyWith(alpha=NONZERO),
-    ] = Field("window", description="whether the filter sees the items after a place; causal in other units")
+    ] = Field(
+        "window", description="whether the filter sees the items after a place; causal with any other unit"
+    )
 
     @property
     def filters_whole_histories(self) -> bool:

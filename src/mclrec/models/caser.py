@@ -40,7 +40,7 @@ __all__ = ["Caser", "CaserConfig"]
 class CaserConfig(ModelConfig):
     """Configuration of Caser: sizes of window and filters."""
 
-    max_length: int = Field(5, ge=1, le=1000, description="L, items of a window")
+    max_length: int = Field(5, ge=1, le=1000, description="L, items in a window")
     # In Python, `targets` is an option of the split, so this setting is given as `targets_`, like `lambda_`.
     targets_: int = Field(
         3, ge=1, le=1000, alias="targets", description="T, following items that a window predicts"

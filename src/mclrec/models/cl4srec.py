@@ -51,7 +51,7 @@ class CL4SRecConfig(AllStatesConfig, AnyEncoderConfig):
     )
     contrast_by: Annotated[ContrastByLater, _Contrasted] = "history"
     contrast: Annotated[Literal["last", "all", "padded"], _Contrasted] = Field(
-        "last", description="which states of a view are contrasted: the last, all, or those of padding, too"
+        "last", description="which states of a view are contrasted: the last, all, or also those of padding"
     )
     crop_ratio: Annotated[float, _Contrasted] = Field(
         0.6, gt=0, le=1, description="eta, share of items that crop keeps"

@@ -22,7 +22,7 @@ ContrastBy = Annotated[
     Literal["target", "history"],
     OnlyWith(unit=("sequences", "windows")),
     Field(
-        description="what weights of the contrast weigh a row of it against: the loss of one target, or of a history"
+        description="what the weight of a contrast is relative to: the loss of one target, or of a whole history"
     ),
 ]
 """Type of the setting ``contrast_by`` of models with a contrast between histories."""

@@ -108,7 +108,7 @@ def read_users(path: Path, size: int) -> tuple[Vocabulary, npt.NDArray[np.bool_]
         or table["trained"].type != pa.bool_()
         or table["trained"].null_count
     ):
-        raise ModelFileError(f"{path}: has no column 'trained' of truth values; train the model again")
+        raise ModelFileError(f"{path}: has no column 'trained' of booleans; train the model again")
     # Not to_numpy, which imports pandas where that is installed.
     return users, np.from_dlpack(table["trained"].combine_chunks().cast(pa.int8())).astype(np.bool_)
 
@@ -157,7 +157,7 @@ def read_metrics(directory: Path) -> dict[str, Any]:
     path = directory / METRICS
     record = read_sealed(path, ModelFileError)
     if "results" not in record:  # intact, but another file of the same run
-        raise ModelFileError(f"{path}: is no record of a training; take it from a backup or train again")
+        raise ModelFileError(f"{path}: is not the record of a training; take it from a backup or train again")
     check_weights(directory, record.get("weights"), path)
     return record
 
@@ -170,7 +170,7 @@ def check_weights(directory: Path, weights: object, path: Path) -> None:
     """
     if weights != weights_checksum(directory / TENSORS):
         raise ModelFileError(
-            f"{path}: is of other weights than {TENSORS}; repeat what wrote it (mclrec evaluate for ranks, "
+            f"{path}: was made from different weights than {TENSORS}; repeat what wrote it (mclrec evaluate for ranks, "
             "mclrec train --resume for the rest)"
         )
 
@@ -180,7 +180,7 @@ def _read_ids(path: Path, size: int) -> tuple[Vocabulary, pa.Table]:
     try:
         vocabulary = Vocabulary.from_arrow(table["id"].combine_chunks())
     except (KeyError, DataError) as problem:
-        raise ModelFileError(f"{path}: not ours: {problem}") from None
+        raise ModelFileError(f"{path}: not written by mclrec: {problem}") from None
     if len(vocabulary) != size:
         raise ModelFileError(f"{path}: holds {count_of(len(vocabulary), 'id')}, {CONFIG} says {size}")
     return vocabulary, table

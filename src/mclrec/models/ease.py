@@ -47,7 +47,7 @@ class EASEConfig(ItemItemConfig):
     neighbours: int | None = Field(
         default=None,
         ge=1,
-        description="largest weights by absolute value that are kept of each item; none: all",
+        description="largest weights by absolute value that are kept for each item; none: all",
     )
 
 
@@ -56,7 +56,7 @@ class EASE(ItemItem):
 
     config_type = EASEConfig
     config: EASEConfig
-    memory_advice = "leave rare items out of the log, or take itemknn"
+    memory_advice = "leave rare items out of the log, or use itemknn"
     table: Tensor | None
 
     def __init__(self, config: EASEConfig, num_items: int, num_users: int = 0) -> None:

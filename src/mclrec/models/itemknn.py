@@ -30,12 +30,14 @@ __all__ = ["ItemKNN", "ItemKNNConfig"]
 class ItemKNNConfig(ItemItemConfig):
     """Configuration of ItemKNN."""
 
-    neighbours: int = Field(default=100, ge=1, description="k, most similar items that are kept of each item")
+    neighbours: int = Field(
+        default=100, ge=1, description="k, most similar items that are kept for each item"
+    )
     shrink: float = Field(
         default=0.0,
         ge=0,
         le=1e9,
-        description="added to the denominator: similarities of few users count less",
+        description="added to the denominator: similarities based on few users count less",
     )
     repeats: bool = Field(
         default=False, description="whether an item that is twice in the history counts twice"

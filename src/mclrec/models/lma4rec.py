@@ -37,7 +37,7 @@ class LMA4RecConfig(SimilarityAugmentedConfig):
     """Configuration of LMA4Rec: CoSeRec's settings and the learnable dropout."""
 
     keep: Annotated[float, OnlyWith(lambda_=NONZERO)] = Field(
-        0.9, gt=0, lt=1, description="probability with which a unit is kept at first"
+        0.9, gt=0, lt=1, description="initial probability that a unit is kept"
     )
     rate_learning_rate: Annotated[float, OnlyWith(lambda_=NONZERO)] = Field(
         1e-3, gt=0, description="learning rate of the masks' logits"

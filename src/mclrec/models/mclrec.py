@@ -57,10 +57,10 @@ class MCLRecConfig(AnyEncoderConfig):
         None, ge=0, description="weight of R; .1 beta unless given"
     )
     updates: Literal["three", "two", "joint"] = Field(
-        "three", description="encoder, augmenters, encoder; as algorithm 1; or one for both (MCLRec-J)"
+        "three", description="encoder, augmenters, encoder; or as in algorithm 1; or one for both (MCLRec-J)"
     )
     regularizer: Annotated[Literal["official", "paper", "off"], _Augmented, OnlyWith(gamma=NONZERO)] = Field(
-        "official", description="R as in the official code, as in the paper, or none"
+        "official", description="R as in the official code, R as in the paper, or none"
     )
     mask: Annotated[Literal["padding", "own"], _Contrasted, OnlyWith(mask_ratio=NONZERO)] = Field(
         "padding", description="what a masked item becomes: the padding id, or an id of its own"

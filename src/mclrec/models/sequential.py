@@ -76,7 +76,7 @@ class EncoderConfig(SizeConfig):
     positions: Annotated[Literal["oldest", "newest", "relative", "rotary"], _TransformerAlone] = Field(
         "oldest",
         description="positions counted from the oldest or the newest item, or distances between items: a learned bias, "
-        "or turned queries and keys",
+        "or rotated queries and keys",
     )
     norm: Annotated[Literal["post", "pre"], _TransformerAlone] = Field(
         "post", description="LayerNorm after each part of a block, or before it"
@@ -90,8 +90,8 @@ class EncoderConfig(SizeConfig):
     frequencies: Annotated[int, OnlyWith(alpha=NONZERO)] = Field(
         5,
         ge=1,
-        description="c, lowest frequencies that the filter keeps, max_length at most; waves count twice, so an even c "
-        "is the next odd one",
+        description="c, how many of the lowest frequencies the filter keeps, at most max_length; waves count twice, so "
+        "an even c becomes the next odd one",
     )
 
     @property
@@ -106,7 +106,7 @@ class EncoderConfig(SizeConfig):
         if self.has_effect("positions") and self.positions == "rotary" and self.hidden_size // self.heads % 2:
             raise ValueError(
                 f"positions = rotary needs heads of an even size: hidden_size = {self.hidden_size} with heads = "
-                f"{self.heads} makes {self.hidden_size // self.heads}"
+                f"{self.heads} gives {self.hidden_size // self.heads}"
             )
         return self
 
@@ -117,12 +117,12 @@ class RegimeConfig(SizeConfig):
     calibrated_with = ("co_occurrence", "repeat_bias")
     unit: Unit = Field(
         "prefixes",
-        description="one target an example, or one at every position of the end of a user's sequence, or of all of it "
+        description="one target per example, or one at every position of the end of a user's sequence, or of all of it "
         "in pieces",
     )
     loss: Literal["softmax", "sampled", "gbce", "bce", "bpr-max", "top1-max"] = Field(
         "softmax",
-        description="softmax over the catalogue or over drawn items, gSASRec's or binary cross-entropy with drawn "
+        description="softmax over the catalogue or over drawn items, gSASRec's loss or binary cross-entropy with drawn "
         "negatives, or GRU4Rec's ranking losses",
     )
     label_smoothing: Annotated[float, OnlyWith(loss=losses_with("label_smoothing")), Before(0.0)] = Field(
@@ -148,14 +148,14 @@ class RegimeConfig(SizeConfig):
     )
     repeat_bias: Annotated[bool, Before(False)] = Field(
         False,
-        description="whether the score of an item of the history gains a learned number for its distance from the end",
+        description="whether the score of an item of the history gains a number learned for its distance from the end",
     )
     co_occurrence: Annotated[float, Before(0.0)] = Field(
         0.0,
         ge=0,
         le=1e6,
-        description="weight of what items gain that other histories have near the items of this one; after training "
-        "validation chooses another if that is better (calibrate_scores); 0: nothing",
+        description="weight of what is added to items that other histories have near the items of this one; after "
+        "training, validation chooses another if that is better (calibrate_scores); 0: nothing",
     )
 
 
@@ -288,7 +288,7 @@ class SequentialRecommender(VectorRecommender):
         if self.config.unit != "prefixes":
             return f"unit = {self.config.unit} has a target at every item"
         if self.config.repeat_bias:
-            return "repeat_bias is learned by the items of packed histories"
+            return "repeat_bias is learned from the items of packed histories"
         if not getattr(self.encoder, "trains_padded", False):  # any encoding network is accepted
             return f"{type(self.encoder).__name__} trains on packed histories"
         return ""

@@ -84,8 +84,8 @@ class SRMAConfig(AllStatesConfig):
     def _some_layers_are_trained(self) -> Self:
         if self.further_layers and self.dropped_layers >= self.further_layers:
             raise ValueError(
-                f"dropped_layers = {self.dropped_layers}: of {self.further_layers} further layers at least one has to "
-                "be left, or none is ever trained, and lists go through all of them"
+                f"dropped_layers = {self.dropped_layers}: at least one of the {self.further_layers} further layers "
+                "has to remain, or none is ever trained, but lists go through all of them"
             )
         return self
 

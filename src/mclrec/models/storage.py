@@ -106,7 +106,7 @@ def save_model(
         "num_users": model.num_users,
     }
     if taken := info.keys() & (extra or {}).keys():
-        raise ValueError(f"keys of the format itself: {sorted(taken)}")
+        raise ValueError(f"keys reserved by the format: {sorted(taken)}")
     state = model.state_dict()
     save_tensors(directory / TENSORS, state, layout=model.layout(processes))
     if not processes.main:
@@ -151,7 +151,7 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device cuda: this machine has none that torch can use; use --device cpu")
+        raise ConfigError("device cuda: this machine has no GPU that torch can use; use --device cpu")
     return torch.device(name)
 
 

@@ -189,7 +189,7 @@ def test_models_are_read_anew_one_by_one() -> None:
             }
             both = await http.post("/model/reload")
             assert both.status_code == 409
-            assert both.json()["detail"] == "B: b: damaged; A answers by A-2 now"
+            assert both.json()["detail"] == "B: b: damaged; A now answers with A-2"
             assert (await http.post("/model/reload?arm=C")).status_code == 422
             card = (await http.get("/model?arm=B")).json()
             assert card["arm"] == "B"
@@ -219,10 +219,10 @@ def test_words_of_the_command_line(tmp_path: Path) -> None:
     assert named_runs(["gone"]) == {"": Path("gone")}
     assert named_runs(["A=runs/a=1", "B.2=b"]) == {"A": Path("runs/a=1"), "B.2": Path("b")}
     for words, said in (
-        (["runs/a", "runs/b"], "of several models each has a name, as in A=runs/a B=runs/b"),
-        (["A=", "B=b"], "each has a name"),
+        (["runs/a", "runs/b"], "with several models each needs a name, as in A=runs/a B=runs/b"),
+        (["A=", "B=b"], "each needs a name"),
         (["A=a", "A=b"], "two models are called A"),
-        (["A b=a", "B=b"], "'A b' is no name of an arm"),
+        (["A b=a", "B=b"], "'A b' is not a name of an arm"),
         ([f"a{number}=x" for number in range(17)], "17 models: at most 16"),
     ):
         with pytest.raises(ConfigError, match=said):
@@ -230,9 +230,9 @@ def test_words_of_the_command_line(tmp_path: Path) -> None:
     assert check_shares(None, ["A", "B"]) == {"A": 0.5, "B": 0.5}
     assert check_shares(_shares("A=90,B=10"), ["A", "B"]) == {"A": 0.9, "B": 0.1}
     for text, said in (
-        ("A=90", "--split: says nothing of B; 0 for none"),
+        ("A=90", "--split: has no share for B; give 0 for none"),
         ("A=90,b=10", "--split: unknown arm 'b'"),
-        ("A=0,B=0", "--split: one share has to be above 0"),
+        ("A=0,B=0", "--split: at least one share has to be above 0"),
         ("A=-1,B=2", "--split: A = -1.0: should be a number, 0 or more"),
         ("A=nan,B=2", "--split: A = nan: should be a number"),
         ("A=9,A=1", "--split: 'A' is given twice"),

@@ -125,4 +125,4 @@ def test_a_client_that_leaves_in_mid_body_is_no_failure_of_ours(capsys: pytest.C
         assert 'status="500"' not in text
 
     use(work)
-    assert json.loads(sent[1]["body"])["detail"] == "the client went away"
+    assert json.loads(sent[1]["body"])["detail"] == "the client disconnected"

@@ -91,14 +91,14 @@ def test_answers_have_titles_where_the_service_has_them() -> None:
         (
             "POST",
             "/recommend?k=5",
-            "POST /recommend has no query parameter 'k': what it takes is in the body",
+            "POST /recommend has no query parameter 'k': its parameters are in the body",
         ),
         ("POST", "/recommend/batch?user=ann", "POST /recommend/batch has no query parameter 'user'"),
         ("POST", "/explain?x", "POST /explain has no query parameter 'x'"),
         ("POST", "/events?session=1", "POST /events has no query parameter 'session'"),
         ("GET", "/items?query=a", "unknown query parameter of GET /items: 'query' (known: limit, q)"),
         ("GET", "/items?limits=5", "unknown query parameter of GET /items: 'limits'; did you mean 'limit'?"),
-        ("GET", "/items?q=a&q=b", "query parameter 'q' is given 2 times: once is right"),
+        ("GET", "/items?q=a&q=b", "query parameter 'q' is given 2 times: give it once"),
         ("GET", "/similar/item%2003?K=5", "query parameter of GET /similar/{item}: 'K' (known: k)"),
         ("GET", "/model?arms=A", "unknown query parameter of GET /model: 'arms'; did you mean 'arm'?"),
         ("POST", "/model/reload?are=A", "unknown query parameter of POST /model/reload: 'are'"),
@@ -124,7 +124,7 @@ def test_a_reload_takes_no_body() -> None:
             assert answer.status_code == 200
         refused = await http.post("/model/reload", json={"arm": "A"})
         assert refused.status_code == 422
-        assert "takes no body: ?arm=NAME of the address" in refused.json()["detail"]
+        assert "takes no body: name an arm by ?arm=NAME" in refused.json()["detail"]
 
     use(work)
 

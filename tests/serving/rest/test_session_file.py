@@ -212,8 +212,8 @@ def test_files_that_are_none_of_ours_are_refused_and_left_as_they_are(tmp_path: 
     (tmp_path / "folder").mkdir()
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for name, said in (
-        ("other", "is a database of something else; give another file"),
-        ("newer", "sessions of format 9, but 1 is read; move it away"),
+        ("other", "is another kind of database; give another file"),
+        ("newer", "sessions of format 9, but this version reads 1; move it away"),
         ("text", "the file is damaged; move it away"),
         ("folder", "folder"),
         ("nowhere/x", "nowhere"),
@@ -338,5 +338,5 @@ def test_a_damaged_file_is_refused_before_the_service_starts(model_directory: Pa
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
-    assert done.stderr.strip().endswith("the file is damaged; move it away, and sessions begin anew")
+    assert done.stderr.strip().endswith("the file is damaged; move it away to start without sessions")
     assert "Traceback" not in done.stderr

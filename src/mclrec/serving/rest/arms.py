@@ -123,9 +123,13 @@ def named_runs(words: Sequence[str]) -> dict[str, Path]:
     for word in words:
         name, sign, place = word.partition("=")
         if not sign or not place:
-            raise ConfigError(f"{quoted(word)}: of several models each has a name, as in A=runs/a B=runs/b")
+            raise ConfigError(
+                f"{quoted(word)}: with several models each needs a name, as in A=runs/a B=runs/b"
+            )
         if not _NAME.fullmatch(name):
-            raise ConfigError(f"{quoted(name)} is no name of an arm: letters, digits, -, _ and ., at most 32")
+            raise ConfigError(
+                f"{quoted(name)} is not a name of an arm: use at most 32 letters, digits, -, _ and ."
+            )
         if name in found:
             raise ConfigError(f"two models are called {name}")
         found[name] = Path(place)
@@ -152,7 +156,7 @@ def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1e9:
             raise ConfigError(f"--split: {name} = {quoted(share)}: should be a number, 0 or more")
     if missing := [name for name in names if name not in split]:
-        raise ConfigError(f"--split: says nothing of {', '.join(missing)}; 0 for none")
+        raise ConfigError(f"--split: has no share for {', '.join(missing)}; give 0 for none")
     if not (whole := sum(split.values())):
-        raise ConfigError("--split: one share has to be above 0")
+        raise ConfigError("--split: at least one share has to be above 0")
     return {name: split[name] / whole for name in names}

@@ -90,7 +90,7 @@ class BodyReader:
                 while more:
                     message = await request.receive()
                     if message["type"] == "http.disconnect":
-                        raise HTTPException(LEFT, "the client went away")
+                        raise HTTPException(LEFT, "the client disconnected")
                     part, more = message.get("body", b""), message.get("more_body", False)
                     length += len(part)
                     if length > limit:
@@ -98,7 +98,7 @@ class BodyReader:
                     hold(len(part))
                     parts.append(part)
         except TimeoutError:
-            raise HTTPException(408, "the body came too slowly", _CLOSE) from None
+            raise HTTPException(408, "the body arrived too slowly", _CLOSE) from None
         return b"".join(parts)
 
     def _parsed(self, raw: bytes, schema: type[_Body]) -> _Body:
@@ -129,7 +129,7 @@ class BodyReader:
         def hold(more: int) -> None:
             nonlocal held
             if self._held + more > max(self._settings.max_bodies, self._settings.max_body):
-                raise HTTPException(503, "too many bodies are under way", {"Retry-After": "1", **_CLOSE})
+                raise HTTPException(503, "too many bodies are being read", {"Retry-After": "1", **_CLOSE})
             self._held += more
             held += more
 
@@ -189,7 +189,7 @@ def _check_sizes(raw: bytes, limits: Mapping[str, int]) -> None:
         return  # the schema says what is wrong
     for one in (value, *_list(value, "requests")):
         if isinstance(one, dict) and len(one) > _KEYS:
-            raise HTTPException(422, f"an object has {len(one)} keys: none has more than {_KEYS}")
+            raise HTTPException(422, f"an object has {len(one)} keys: at most {_KEYS}")
         for name, limit in limits.items():
             if (length := len(_list(one, name))) > limit:
                 raise HTTPException(422, f"{name} has {length} entries: at most {limit}")

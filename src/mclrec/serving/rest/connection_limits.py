@@ -298,7 +298,7 @@ class BoundedProtocol(HttpToolsProtocol):
         The parser stops after the head of such a request; a new parser reads it again without the offer.
         """
         if self.parser.get_method() == b"CONNECT":
-            self._refuse(405, "this is no proxy")
+            self._refuse(405, "this is not a proxy")
             return
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         dropped = (b"upgrade", b"http2-settings", b"connection")
@@ -374,7 +374,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         if self._quiet():
-            self._refuse(408, "the request came too slowly")
+            self._refuse(408, "the request arrived too slowly")
         else:
             self.transport.close()
 

@@ -46,7 +46,7 @@ async def while_attended(receive: Receive, work: Awaitable[_T]) -> _T:
         return await work
     except asyncio.CancelledError:
         if gone and waiting.cancelling() == 1:
-            raise HTTPException(LEFT, "the client went away") from None
+            raise HTTPException(LEFT, "the client disconnected") from None
         raise
     finally:
         over = True

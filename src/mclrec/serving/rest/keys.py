@@ -52,11 +52,11 @@ class Keys:
             with path.open("rb") as file:  # a pipe too, as of a shell's <(command)
                 content = file.read(_LARGEST_FILE + 1)
             if len(content) > _LARGEST_FILE:
-                raise ConfigError(f"{path}: is larger than {_LARGEST_FILE >> 20} MB, and no file of keys")
+                raise ConfigError(f"{path}: is larger than {_LARGEST_FILE >> 20} MB: not a file of keys")
             lines = content.decode("ascii").splitlines()
             mode = path.stat().st_mode
         except (OSError, UnicodeDecodeError) as problem:
-            reason = getattr(problem, "strerror", None) or "keys are plain ASCII"
+            reason = getattr(problem, "strerror", None) or "keys should be plain ASCII"
             raise ConfigError(f"{path}: cannot be read: {reason}") from None
         keys = []
         for number, line in enumerate(map(str.strip, lines), start=1):
@@ -64,10 +64,12 @@ class Keys:
                 _check_key(line, f"{path}:{number}")
                 keys.append(line)
         if not keys:
-            raise ConfigError(f"{path}: no keys: write one a line, such as `openssl rand -hex 32` makes")
+            raise ConfigError(f"{path}: no keys: write one per line, such as `openssl rand -hex 32` prints")
         if mode & (stat.S_IRGRP | stat.S_IROTH):
             warnings.warn(
-                f"{path}: others may read the keys; forbid it: chmod 600 {path}", MclrecWarning, stacklevel=2
+                f"{path}: other users can read the keys; prevent it: chmod 600 {path}",
+                MclrecWarning,
+                stacklevel=2,
             )
         return cls(keys)
 
@@ -128,6 +130,6 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _check_key(key: str, place: str) -> None:
     if len(key) < _SHORTEST_KEY:
-        raise ConfigError(f"{place}: a key has at least {_SHORTEST_KEY} characters")
+        raise ConfigError(f"{place}: a key should have at least {_SHORTEST_KEY} characters")
     if not key.isprintable() or " " in key:
-        raise ConfigError(f"{place}: a key has neither blanks nor control characters")
+        raise ConfigError(f"{place}: a key should have neither blanks nor control characters")

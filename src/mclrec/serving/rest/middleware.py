@@ -113,13 +113,13 @@ class Middleware:
         path = scope["path"]
         if path not in _PROBES:
             if self.draining:
-                return 503, "the service is going down", (_AGAIN,)
+                return 503, "the service is shutting down", (_AGAIN,)
             if self.connections() > self.settings.max_connections:
                 return 503, "too many connections", (_AGAIN, _CLOSE)
             if reason := self.sites.misdirected(scope, headers):
                 return 421, reason, ()
         if self.sites.foreign(scope["method"], headers):
-            return 403, "a page of another site may not ask this", ()
+            return 403, "pages of other sites may not send this request", ()
         if (refusal := self._without_key(path, headers.get(b"authorization", b""))) is not None:
             return refusal
         length = headers.get(b"content-length", b"0")
@@ -133,7 +133,7 @@ class Middleware:
             (self.admin, "an administrator's key") if path in _ADMIN else (self.keys, "a valid key")
         )
         if path in _ADMIN and wanted is None and (self.keys is not None or not self.sites.loopback):
-            return 403, "not over HTTP without --admin-key-file; SIGHUP reloads too", ()
+            return 403, "not allowed over HTTP without --admin-key-file; SIGHUP also reloads", ()
         if wanted is None or path in self.public or wanted.admit(authorization):
             return None
         return 401, f"{kind} is needed: Authorization: Bearer KEY", ((b"www-authenticate", b"Bearer"),)

@@ -160,7 +160,7 @@ def check_overlap(before: Runtime, after: Runtime, least: float) -> None:
     if shared < least * len(small):
         raise ModelFileError(
             f"the model in the directory shares {shared:,} of {count_of(len(small), 'item')} with {before.version}, "
-            f"which answers; if that is meant, start the service anew, or with --min-overlap 0"
+            f"which is in service; if that is intended, restart the service, or use --min-overlap 0"
         )
 
 

@@ -29,9 +29,7 @@ __all__ = ["Operations"]
 
 _Endpoint = Callable[..., Coroutine[Any, Any, Response]]
 
-_ArmQuery = Annotated[
-    str | None, Query(max_length=32, description="Name of an arm, where there are several.")
-]
+_ArmQuery = Annotated[str | None, Query(max_length=32, description="Name of an arm, if there are several.")]
 
 
 class Operations:
@@ -80,7 +78,7 @@ class Operations:
     async def ready(self) -> Response:
         """Whether requests should be sent here."""
         if self._middleware.draining:
-            raise HTTPException(503, "the service is going down", AGAIN)
+            raise HTTPException(503, "the service is shutting down", AGAIN)
         return json_reply(b'{"status":"ready"}')
 
     async def model(self, arm: _ArmQuery = None) -> Response:
@@ -107,7 +105,7 @@ class Operations:
         """
         if "content-type" in request.headers:
             check_type(request)
-        await self._bodies.expect_nothing(request, "?arm=NAME of the address names an arm")
+        await self._bodies.expect_nothing(request, "name an arm by ?arm=NAME in the address")
         done: list[dict[str, Any]] = []
         refused = []
         for one in [self._named(arm)] if arm is not None else self._arms:
@@ -119,7 +117,7 @@ class Operations:
             except MclrecError as problem:
                 refused.append(f"{one.name}: {problem}".removeprefix(": "))
         if refused:
-            also = "".join(f"; {one['arm']} answers by {one['model']} now" for one in done)
+            also = "".join(f"; {one['arm']} now answers with {one['model']}" for one in done)
             raise HTTPException(409, "; ".join(refused) + also)
         further = {"arms": done} if len(done) > 1 else {}
         return json_reply(to_json({**done[0], **further}))

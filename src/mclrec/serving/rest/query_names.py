@@ -24,9 +24,9 @@ async def refuse_unknown_names(request: Request) -> None:
     what = f"{request.method} {route.path_format}"
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if not known:
-            hint = ": what it takes is in the body" if route.openapi_extra else ""
+            hint = ": its parameters are in the body" if route.openapi_extra else ""
             raise HTTPException(422, f"{what} has no query parameter {quoted(name)}{hint}")
         if name not in known:
             raise HTTPException(422, unknown_name(f"query parameter of {what}:", name, known))
         if times > 1:
-            raise HTTPException(422, f"query parameter {name!r} is given {times} times: once is right")
+            raise HTTPException(422, f"query parameter {name!r} is given {times} times: give it once")

@@ -36,7 +36,7 @@ async def _complain(_: Request, problem: Exception) -> Response:
 
 
 async def _queue_full(_: Request, __: Exception) -> Response:
-    return _refusal(503, "too much waits to be done", AGAIN)
+    return _refusal(503, "too many requests are waiting", AGAIN)
 
 
 async def _expired(_: Request, __: Exception) -> Response:
@@ -48,7 +48,7 @@ async def _no_sessions(_: Request, problem: Exception) -> Response:
 
 
 async def _fail(_: Request, __: Exception) -> Response:
-    return _refusal(500, "something went wrong here; the service's log says what")
+    return _refusal(500, "something went wrong here; see the service's log")
 
 
 def _refusal(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:

@@ -193,7 +193,7 @@ class _Routes:
         self,
         request: Request,
         q: Annotated[str, Query(max_length=200, description="Parts of words; empty: popular items.")] = "",
-        limit: Annotated[int, Query(ge=1, le=200, description="How many are listed.")] = 20,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many items are listed.")] = 20,
     ) -> Response:
         """Search items by parts of the words of their ids; case and accents do not matter."""
         if len(words := words_of(q)) > MOST_WORDS:
@@ -214,7 +214,7 @@ class _Routes:
         if k > self._settings.max_k:
             raise HTTPException(422, f"k = {k}: at most {self._settings.max_k}")
         if len(item) > LONGEST_ID:
-            raise HTTPException(422, f"the item has {len(item)} letters: at most {LONGEST_ID}")
+            raise HTTPException(422, f"the item has {len(item)} characters: at most {LONGEST_ID}")
         await self.bodies.skip(request)
         runtime = self._arms.first.models.current.runtime
         if (trace := notes_of(request.scope).trace) is not None:

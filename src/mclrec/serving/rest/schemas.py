@@ -73,20 +73,20 @@ class RecommendRequest(_Request):
     history: _Ids = Field(
         default_factory=list,
         description="Items, oldest first; those that the model does not know are skipped. Popular items are the "
-        "answer if nothing is left. May be left out where a session is named.",
+        "answer if nothing is left. May be left out if a session is named.",
         examples=[["BANANAS", "EGGS - X-LARGE"]],
     )
     session: SessionKey | None = Field(
         None,
-        description="Key of a session of `POST /events`, whose items stand in front of `history`; `session_items` of "
-        "the answer says how many these are: 0 for a session that is unknown or has expired.",
+        description="Key of a session of `POST /events`, whose items come before `history`; `session_items` of "
+        "the answer says how many there are: 0 if the session is unknown or has expired.",
     )
     user: Id | None = Field(
         None,
         description="Whose history it is, for models with user vectors; a user that the model does not know is "
         "answered from the history alone.",
     )
-    k: StrictInt = Field(10, ge=1, description="How many items; fewer come where no more are left.")
+    k: StrictInt = Field(10, ge=1, description="How many items; fewer if no more are left.")
     exclude: _Ids = Field(
         default_factory=list,  # pydantic copies a list that is the default, in microseconds
         description="Items that must not be in the answer.",
@@ -104,18 +104,18 @@ class RecommendRequest(_Request):
     )
     boost: list[dict[str, Any]] | None = Field(
         None,
-        description="What happens to scores before the best are listed: where conditions as those of `filter` hold, "
-        "`factor` multiplies the odds of an item, and `add` adds to its score.",
+        description="How scores change before the best are listed: where conditions like those of `filter` hold, "
+        "`factor` multiplies the odds of an item, and `add` is added to its score.",
         examples=[[{"where": {"brand": "own"}, "factor": 1.5}]],
     )
     diversify: dict[str, Any] | None = Field(
         None,
-        description="How many items with one value of a column there may be in the answer, by column.",
+        description="How many items with the same value of a column may be in the answer, by column.",
         examples=[{"category": 2}],
     )
     arm: Annotated[StrictStr, Field(max_length=32)] | None = Field(
         None,
-        description="Name of the model that is to answer, where there are several; else `user`, or `session`, decides.",
+        description="Name of the model that should answer, if there are several; else `user` or `session` decides.",
     )
 
 
@@ -132,11 +132,11 @@ class EventsRequest(_Request):
 
     session: SessionKey = Field(description="Opaque key of the session.", examples=["4f1c0a"])
     items: _Ids = Field(
-        description="Items, oldest first, which follow what the session holds. Those that the model does not know are "
-        "kept too, and named in the answer.",
+        description="Items, oldest first, which are added to those of the session. Those that the model does not know "
+        "are kept too, and named in the answer.",
         examples=[["BANANAS"]],
     )
-    clear: bool = Field(False, strict=True, description="Whether what the session holds is forgotten first.")
+    clear: bool = Field(False, strict=True, description="Whether to empty the session first.")
 
 
 class ExplainRequest(_Request):
@@ -164,7 +164,7 @@ class _Titled(_Answer):
 
     titles: dict[str, str] = Field(
         {},
-        description="Titles by id, of the items that have one; only where the service was given titles.",
+        description="Titles by id, of the items that have one; only if the service has titles.",
         examples=[{"50": "Star Wars (1977)"}],
     )
 
@@ -174,7 +174,7 @@ class Scored(_Answer):
 
     item: str | int
     score: float = Field(
-        description="Comparable within one answer; how often the item was seen in training where popular."
+        description="Comparable within one answer; for popular items, how often the item was seen in training."
     )
 
 
@@ -186,22 +186,22 @@ class Answer(_Titled):
         description="Items of the history that the model does not know, each once."
     )
     unknown_user: bool = Field(
-        description="Whether a user was named that the model has no vector for; the history alone was read then."
+        description="Whether the named user has no vector in the model; then only the history was read."
     )
-    popular: bool = Field(description="Whether popular items were given, for want of a known item.")
+    popular: bool = Field(description="Whether the items are the popular ones, because no item was known.")
     model: str = Field(description="Version of the model that answered.", examples=["mclrec-0123456789ab"])
     session_items: int = Field(
         0,
-        description="Items that the session holds; only where one was named. 0: it is unknown, or has expired.",
+        description="Number of items in the session, if one was named. 0: it is unknown, or has expired.",
     )
-    arm: str = Field("", description="Name of the model that answered, where there are several.")
+    arm: str = Field("", description="Name of the model that answered, if there are several.")
 
 
 class EventsAnswer(_Answer):
     """State of a session after an event."""
 
     session_items: int = Field(description="How many items.")
-    dropped: int = Field(description="How many of the oldest ones had to go.")
+    dropped: int = Field(description="How many of the oldest ones were dropped.")
     unknown: list[str | int] = Field(
         description="Items of the event that the model does not know, each once; another model may."
     )
@@ -220,7 +220,7 @@ class Reason(_Answer):
     position: int = Field(description="In the history as given; 0 is the oldest.")
     item: str | int
     difference: float = Field(
-        description="Score with the whole history less the score without this item, all others kept."
+        description="Score with the whole history minus the score without this item, all others kept."
     )
 
 
@@ -228,7 +228,7 @@ class Explained(Scored):
     """An item, its score, and the effects of the items of the history."""
 
     because: list[Reason] = Field(
-        description="One an item that the model reads (the newest known ones), in their order; none where only one "
+        description="One per item that the model reads (the newest known ones), in their order; none if only one "
         "item of the history is known."
     )
 
@@ -271,9 +271,9 @@ class Reloaded(_Answer):
     model: str
     before: str
     engine: str = Field(description="What computes the answers now: onnx or torch.")
-    warnings: list[str] = Field(description="What was taken in place of something else.")
-    arm: str = Field("", description="Name of the model, where there are several.")
-    arms: list[Reloaded] = Field([], description="All models that were read anew, where these are several.")
+    warnings: list[str] = Field(description="What was used in place of something else.")
+    arm: str = Field("", description="Name of the model, if there are several.")
+    arms: list[Reloaded] = Field([], description="All models that were reloaded, if there are several.")
 
 
 class State(_Answer):
@@ -288,7 +288,7 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong, in one line.")
     complaints: list[dict[str, Any]] | None = Field(
         None,
-        description="Only with 422, and if it is a value that is wrong: place and message of the first ten.",
+        description="Only with 422, if a value is wrong: place and message of the first ten.",
     )
 
 
@@ -305,12 +305,12 @@ def body(schema: type[BaseModel]) -> dict[str, Any]:
 _PROBLEMS = {
     401: "There is no valid key.",
     404: "The item is unknown; the nearest names are given.",
-    408: "The body came too slowly.",
+    408: "The body arrived too slowly.",
     409: "It cannot be done with this model, or not now.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
-    503: "Too much waits, or the service goes down: try again after `Retry-After` seconds.",
-    504: "The answer was not there before the deadline.",
+    503: "Too many requests are waiting, or the service is shutting down: try again after `Retry-After` seconds.",
+    504: "There was no answer before the deadline.",
 }
 
 

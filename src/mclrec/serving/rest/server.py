@@ -83,7 +83,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as problem:
         raise ConfigError(f"--host {host}: {problem.strerror or problem}") from None
     except UnicodeError:
-        raise ConfigError(f"--host {quoted(host)}: no machine can be called that") from None
+        raise ConfigError(f"--host {quoted(host)}: not a valid host name") from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
@@ -143,7 +143,7 @@ def serve_model(
     names = [*allow_hosts, *([] if _is_address(host) else [host])]
     access = Access(keys, admin, Sites(names, loopback=is_loopback(host)))
     if keys is None and not is_loopback(host):
-        sys.stderr.write(f"warning: anyone who reaches {host} may ask; see --api-key-file\n")
+        sys.stderr.write(f"warning: anyone who can reach {host} can send requests; see --api-key-file\n")
     Hangup.installed()
     settings = settings or Settings.of()
     places = {name: Path(place) for name, place in (run if isinstance(run, Mapping) else {"": run}).items()}

@@ -245,7 +245,7 @@ class _Connection:
         except OutputError:
             self._close()
             raise SessionsUnavailable(
-                "sessions cannot be kept: their file is another one now", "damaged"
+                "sessions cannot be kept: their file has been replaced", "damaged"
             ) from None
         except BaseException:
             self._close()
@@ -270,7 +270,7 @@ def check_session_file(path: Path) -> None:
         connection = _open(path)
         try:
             if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise OutputError(f"{path}: is damaged: {found}; move it away, and sessions begin anew")
+                raise OutputError(f"{path}: is damaged: {found}; move it away to start without sessions")
         finally:
             connection.close()
     except OSError as problem:
@@ -278,9 +278,9 @@ def check_session_file(path: Path) -> None:
     except sqlite3.Error as problem:
         kind, words = _REASONS.get(problem.sqlite_errorcode & 0xFF, ("other", str(problem)))
         cure = (
-            "move it away, and sessions begin anew"
+            "move it away to start without sessions"
             if kind == "damaged"
-            else "see to that, or give another file"
+            else "fix that, or give another file"
         )
         raise OutputError(f"{path}: {words.replace('their file', 'the file')}; {cure}") from None
 
@@ -350,10 +350,11 @@ def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     connection.execute("COMMIT")
     if application != _APPLICATION and (tables or application or version):
-        raise OutputError(f"{path}: is a database of something else; give another file for the sessions")
+        raise OutputError(f"{path}: is another kind of database; give another file for the sessions")
     if application == _APPLICATION and version != _FORMAT:
         raise OutputError(
-            f"{path}: sessions of format {version}, but {_FORMAT} is read; move it away, and sessions begin anew"
+            f"{path}: sessions of format {version}, but this version reads {_FORMAT}; "
+            "move it away to start without sessions"
         )
 
 

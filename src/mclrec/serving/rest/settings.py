@@ -35,26 +35,30 @@ class Settings(BaseModel):
     )
     max_connections: int = Field(1000, ge=1, description="open at once; beyond, 503")
     gathered: int = Field(32, ge=1, description="histories that the model reads at once")
-    workers: int = Field(1, ge=1, description="threads that ask the model")
+    workers: int = Field(1, ge=1, description="threads that query the model")
     lookup_threads: int = Field(2, ge=1, description="threads that search and explain")
     deadline: float = Field(2.0, gt=0, description="seconds that a request may wait for its answer; then 504")
     header_timeout: float = Field(10.0, gt=0, description="seconds for the head of a request")
     body_timeout: float = Field(10.0, gt=0, description="seconds for the body of a request; then 408")
     keep_alive: int = Field(30, ge=1, description="seconds that an idle connection is kept")
-    drain: float = Field(1.0, ge=0, description="seconds in which new requests are told 503 at the end")
+    drain: float = Field(
+        1.0, ge=0, description="seconds at the end in which new requests are refused with 503"
+    )
     min_overlap: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="share of the smaller catalogue that a reload's model has to have in common",
+        description="share of the smaller catalogue that a reloaded model must have in common",
     )
-    max_sessions: int = Field(100_000, ge=1, description="sessions that are kept; beyond, the oldest goes")
+    max_sessions: int = Field(
+        100_000, ge=1, description="sessions that are kept; beyond, the oldest is dropped"
+    )
     max_session_items: int = Field(200, ge=1, description="newest items that a session keeps")
     max_session_bytes: int = Field(256 << 20, ge=1024, description="bytes that all sessions take")
     session_ttl: float = Field(
         1800.0, gt=0, description="seconds that a session is kept after its last event"
     )
-    log_histories: bool = Field(False, description="whether logs hold what was asked")
+    log_histories: bool = Field(False, description="whether logs contain what was asked")
 
     @model_validator(mode="after")
     def _fits(self) -> Settings:

@@ -37,15 +37,15 @@ class Sites:
         """Why the ``Host`` of a request is not accepted; None if it is."""
         host = headers.get(b"host")
         if host is None:
-            return None if scope["http_version"] == "1.0" else "a Host is needed"
+            return None if scope["http_version"] == "1.0" else "a Host header is needed"
         given = scope["headers"]
         if len(given) > len(headers) and sum(name == b"host" for name, _ in given) > 1:
-            return "one Host is needed"
+            return "exactly one Host header is needed"
         if host in self._known:
             return None
         name = _name(host)
         if name is None or not self._is_ours(name):
-            return f"unknown Host {host[:100].decode('latin-1')!r}; allow it by --allow-host NAME"
+            return f"unknown Host {host[:100].decode('latin-1')!r}; allow it with --allow-host NAME"
         if len(self._known) < _MOST_CACHED_HOSTS:
             self._known.add(host)
         return None

@@ -53,7 +53,7 @@ class Metrics:
         self.errors = Counter(
             "mclrec_errors", "Answers with a status of 400 or more.", ["status"], registry=self.registry
         )
-        self.in_flight = Gauge("mclrec_in_flight", "Requests that are under way.", registry=self.registry)
+        self.in_flight = Gauge("mclrec_in_flight", "Requests in progress.", registry=self.registry)
         self.batches = Histogram(
             "mclrec_batch_size",
             "Histories that the model read at once.",
@@ -69,7 +69,7 @@ class Metrics:
         )
         self.popular = Counter(
             "mclrec_popular_answers",
-            "Answers with popular items, for want of a history.",
+            "Answers with popular items, because no item of the history was known.",
             registry=self.registry,
         )
         self.reloads = Counter("mclrec_reloads", "Reloads by outcome.", ["outcome"], registry=self.registry)
@@ -84,7 +84,7 @@ class Metrics:
         )
         self.sessions_dropped = Counter(
             "mclrec_sessions_dropped",
-            "Sessions that went, by reason: expired, room, damaged.",
+            "Sessions that were dropped, by reason: expired, room, damaged.",
             ["reason"],
             registry=self.registry,
         )
@@ -101,7 +101,7 @@ class Metrics:
         )
         self.assigned = Counter(
             "mclrec_assigned",
-            "Requests for recommendations by the arm that answers, and by what it was chosen.",
+            "Requests for recommendations by the arm that answers, and by what chose it.",
             ["arm", "by"],
             registry=self.registry if several else None,
         )

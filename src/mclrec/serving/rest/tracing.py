@@ -197,7 +197,7 @@ def _exporter(name: str) -> Any:
         package = f"opentelemetry-exporter-{entry.replace('_', '-')}"
         raise ConfigError(
             f"OTEL_TRACES_EXPORTER: no exporter {quoted(entry)} is installed; otlp, console and none always work, "
-            f"and pip install {package} may bring it"
+            f"and pip install {package} may provide it"
         )
     try:
         return found[0].load()()
@@ -236,7 +236,7 @@ def _reporting_variables() -> Iterator[None]:
     try:
         yield
     except ValueError as problem:
-        raise ConfigError(f"a variable OTEL_* is wrong: {problem}") from None
+        raise ConfigError(f"an OTEL_* variable is wrong: {problem}") from None
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
