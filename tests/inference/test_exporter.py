@@ -92,7 +92,9 @@ def test_the_exported_ranking(made: Path) -> None:
 
 def test_other_weights_are_noticed(run: Path) -> None:
     save_run(run, "sasrec", seed=6)
-    with pytest.raises(ModelFileError, match=rf"different weights than .*: mclrec export {run} --format onnx"):
+    with pytest.raises(
+        ModelFileError, match=rf"different weights than .*: mclrec export {run} --format onnx"
+    ):
         load_runtime(run, engine="onnx")
     with pytest.warns(MclrecWarning, match="different weights than .*; torch answers instead"):
         assert load_runtime(run).card["engine"] == "torch"
@@ -124,7 +126,7 @@ def test_damage_is_noticed(run: Path, name: str) -> None:
     ("change", "message"),
     [
         ({"kind": "other"}, "not the manifest of an export"),
-        ({"format": 99}, "format 99, but 3 to 7 are read"),
+        ({"format": 99}, "format 99, but this version of mclrec reads 3 to 7"),
         ({"files": {}}, "its list of files is not that of an export"),
         ({"max_length": "6"}, "max_length is missing or not of type int"),
     ],

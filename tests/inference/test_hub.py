@@ -174,9 +174,7 @@ def test_what_is_no_model_or_not_there_is_said_in_a_line(
     with pytest.raises(ModelFileError, match=r"none/such: cannot be downloaded from the Hub"):
         mclrec.Model.from_pretrained("none/such")
     hub.files["README.md"] = b"words"
-    with pytest.raises(
-        ModelFileError, match=r"me/tiny: has no model uploaded by mclrec\.push_to_hub"
-    ):
+    with pytest.raises(ModelFileError, match=r"me/tiny: has no model uploaded by mclrec\.push_to_hub"):
         mclrec.Model.from_pretrained("me/tiny")
     with pytest.raises(OutputError, match=r"a b: the Hub did not accept it"):
         mclrec.push_to_hub(run, "a b")

@@ -386,7 +386,7 @@ def test_excluded_and_allowed_items() -> None:
     ):
         assert MODEL.recommend(history, 12, allow=["who"]) == []
     with pytest.warns(
-        MclrecWarning, match="exclude: no item is in the model's catalogue, 'who' for one: nothing is"
+        MclrecWarning, match="exclude: no item is in the model's catalogue, for example 'who': nothing is"
     ):
         assert_same(MODEL.recommend(history, 12, exclude=["who", "else"]), whole)
     with pytest.warns(MclrecWarning, match="popular"):

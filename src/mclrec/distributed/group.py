@@ -121,8 +121,8 @@ class _Watch:
 
     def _give_up(self, rank: int) -> None:
         sys.stderr.write(
-            f"error: process {rank} of {self._group.size} has not been heard from for {SILENCE:.0f} seconds, so process "
-            f"{self._group.rank} ends too: see its output, and continue with --resume\n"
+            f"error: process {rank} of {self._group.size} has not been heard from for {SILENCE:.0f} seconds, so "
+            f"process {self._group.rank} ends too: see its output, and continue with --resume\n"
         )
         sys.stderr.flush()
         self._leave(LOST_STATUS)

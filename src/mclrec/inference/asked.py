@@ -103,5 +103,6 @@ def warn_of_bulk(found: BulkFacts, items: Vocabulary, k: int, stacklevel: int) -
     warn_of([list(items.take(found.unknown))], found.empty, stacklevel + 1)
     if found.short:
         none = f", {found.without_list:,} of them with none" if found.without_list else ""
-        text = f"{count_of(found.short, 'list')} with fewer than {count_of(k, 'item')}{none}: no more may be recommended"
+        lists = f"{count_of(found.short, 'list')} with fewer than {count_of(k, 'item')}"
+        text = f"{lists}{none}: no more may be recommended"
         warnings.warn(text, MclrecWarning, stacklevel=stacklevel)

@@ -282,7 +282,9 @@ def check_format(out: Path) -> _Writer:
     """
     writer = _WRITERS.get(out.suffix.lower())
     if writer is None:
-        raise ConfigError(f"{out}: recommendations are written as {', '.join(_WRITERS)}; use one of these endings")
+        raise ConfigError(
+            f"{out}: recommendations are written as {', '.join(_WRITERS)}; use one of these endings"
+        )
     return writer
 
 

@@ -107,9 +107,7 @@ def download_model(repository: str, revision: str | None = None) -> Path:
         if name not in PUBLISHED_FILES or not (found / name).is_file():
             raise ModelFileError(f"{named}: {CHECKSUMS} names {name!r}, which is not a file of the model")
         if sha256_file(found / name, ModelFileError) != sha256:
-            raise ModelFileError(
-                f"{named}: {name} is not the file that was uploaded: its checksum differs"
-            )
+            raise ModelFileError(f"{named}: {name} is not the file that was uploaded: its checksum differs")
     return found
 
 

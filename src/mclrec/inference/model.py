@@ -382,8 +382,8 @@ def _queries(
         users = [None] * len(histories)
     elif len(users := list(id_list(users))) != len(histories):
         raise EvaluationError(
-            f"{count_of(len(users), 'user')} for {count_of(len(histories), 'history', 'histories')}: give one for each, or "
-            "none"
+            f"{count_of(len(users), 'user')} for {count_of(len(histories), 'history', 'histories')}: give one for "
+            "each, or none"
         )
     for history, user in zip(histories, users, strict=True):
         check_history(history)

@@ -255,8 +255,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"{path}: not the manifest of an export")
     if manifest.get("format") not in (EXPORT_FORMAT, *FURTHER_FORMATS):
         raise ModelFileError(
-            f"{path}: format {manifest.get('format')!r}, but this version of mclrec reads {EXPORT_FORMAT} to {max(FURTHER_FORMATS)}; "
-            "export the model again"
+            f"{path}: format {manifest.get('format')!r}, but this version of mclrec reads "
+            f"{EXPORT_FORMAT} to {max(FURTHER_FORMATS)}; export the model again"
         )
     manifest = unsealed(manifest, str(path), ModelFileError)
     kinds = {
