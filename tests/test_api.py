@@ -118,7 +118,7 @@ def test_threads_share_a_model(run: mclrec.Run) -> None:
     [
         ({"model": "mclerc"}, "did you mean 'mclrec'"),
         ({"btea": 1}, "did you mean 'beta'"),
-        ({"settings": {"epochs": 3}}, r"settings: each setting is an argument of its own: give epochs=3"),
+        ({"settings": {"epochs": 3}}, r"settings: each setting is a separate argument: give epochs=3"),
         ({"device": "tpu"}, "auto, cpu, cuda"),
         ({"split": "times"}, "did you mean 'time'"),
     ],
@@ -133,7 +133,7 @@ def test_mistakes_are_told(words: dict[str, Any], message: str, tmp_path: Path) 
     ("words", "message"),
     [
         ({"recipe": 3}, "recipe = 3: should be"),
-        ({"recipe": {"mclrec": 3}}, "recipe of mclrec = 3: should be a text"),
+        ({"recipe": {"mclrec": 3}}, "recipe of mclrec = 3: should be a string"),
         ({"datasets": []}, "datasets: the list is empty"),
         ({"models": ["sasrec", "sasrec"]}, "models: sasrec is given twice"),
     ],

@@ -73,7 +73,7 @@ def test_a_value_in_a_message_is_short(value: object, text: str) -> None:
 
 
 def test_a_number_that_python_does_not_write() -> None:
-    assert quoted(10**5000) == "a number of thousands of digits"
+    assert quoted(10**5000) == "a number with thousands of digits"
 
 
 def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:

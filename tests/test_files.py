@@ -118,7 +118,7 @@ class TestAtomicFile:
             ("n" * 300, "too long"),
             ("loop", "leads back to itself"),
             ("file/below", "not a folder"),
-            ("zero\0byte", "zero byte"),
+            ("zero\0byte", "null byte"),
             ("not-utf8-\udcff", "not UTF-8"),
         ],
     )
@@ -273,7 +273,7 @@ class TestJson:
             (b"1" * 5000, r"a\.json: not valid JSON: "),
             (b'{"a": NaN}', r"a\.json: not valid JSON: NaN"),
             (b"-Infinity", r"a\.json: not valid JSON: -Infinity"),
-            (b"[-1e999]", r"a\.json: not valid JSON: -1e999 is beyond"),
+            (b"[-1e999]", r"a\.json: not valid JSON: -1e999 is too large"),
             (None, r"a\.json: no such file"),
         ],
     )
@@ -328,7 +328,7 @@ def test_what_is_no_regular_file_is_not_opened(kind: str, tmp_path: Path) -> Non
     elif kind == "device":
         path.symlink_to("/dev/zero")
     told = f"{path}: " + (
-        "no such file" if kind == "nothing" else f"is a {kind}, and should be a regular file"
+        "no such file" if kind == "nothing" else f"is a {kind}, but should be a regular file"
     )
     readers: list[Callable[[Path], object]] = [
         read_json,

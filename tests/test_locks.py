@@ -84,7 +84,7 @@ def test_a_damaged_lock_file_harms_nobody(content: bytes, tmp_path: Path) -> Non
 def test_another_machine_that_left_it_is_named(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text('{"pid": 7, "host": "elsewhere", "command": "mclrec train"}')
     with (
-        pytest.warns(MclrecWarning, match=r"was left by .* \(mclrec train, process 7 on elsewhere"),
+        pytest.warns(MclrecWarning, match=r"was left locked by .* \(mclrec train, process 7 on elsewhere"),
         lock_in(tmp_path),
     ):
         pass

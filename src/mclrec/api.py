@@ -302,7 +302,9 @@ def write_report(*places: Run | str | Path, out: str | Path | None = None) -> Pa
     from mclrec.report.page import write_report as write
 
     if not places:
-        raise ConfigError("write_report needs a run, the directory of a run, or of what `reproduce` wrote")
+        raise ConfigError(
+            "write_report needs a run, the directory of a run, or the output directory of `reproduce`"
+        )
     return write(
         [open_run(place).directory for place in places], None if out is None else path_of("out", out)
     )
@@ -325,7 +327,7 @@ def _recipe_or_several(recipe: Any) -> str | dict[str, str] | None:
     if recipe is None or isinstance(recipe, str | Path):
         return None if recipe is None else str(recipe)
     raise ConfigError(
-        f"recipe = {quoted(recipe)}: should be a section's name, a file, or one of these by model"
+        f"recipe = {quoted(recipe)}: should be a section's name, a file, or one of these for each model"
     )
 
 

@@ -107,7 +107,7 @@ def text_of(name: str, value: Any) -> str:
         ConfigError: the value is not a string.
     """
     if not isinstance(value, str):
-        raise ConfigError(f"{name} = {quoted(value)}: should be a text")
+        raise ConfigError(f"{name} = {quoted(value)}: should be a string")
     return value
 
 
@@ -121,7 +121,7 @@ def path_of(name: str, value: Any) -> Path:
         raise ConfigError(f"{name} = {quoted(value)}: should be a path")
     text = os.fspath(value)
     if not text.strip() or "\0" in text:
-        raise ConfigError(f"{name} = {quoted(text)}: no file or folder can be called that; give a path")
+        raise ConfigError(f"{name} = {quoted(text)}: no file or folder can have that name; give a path")
     return Path(text)
 
 
@@ -146,7 +146,7 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             few = ", ".join(f"{key}={quoted(value[key])}" for key in list(value)[:2]) or "epochs=3"
             raise ConfigError(
-                f"{name}: each setting is an argument of its own: give {few}, or **{name} of a dictionary"
+                f"{name}: each setting is a separate argument: give {few}, or **{name} for a dictionary"
             )
     return given
 

@@ -87,7 +87,7 @@ def machine_failure(problem: BaseException) -> MclrecError | None:
             f"not enough memory ({detail}): make batch_size, max_length or hidden_size smaller"
         )
     if isinstance(problem, ValueError) and "null byte" in str(problem):
-        return DataError("a path has a zero byte; no file can be called that")
+        return DataError("a path has a null byte; no file can have that name")
     if isinstance(problem, UnicodeEncodeError) and "surrogates" in problem.reason:
         return DataError("the name of a file or folder is not UTF-8, which a library cannot read: rename it")
     return None
@@ -113,17 +113,15 @@ def crash_message(problem: BaseException, words: Sequence[str]) -> str:
         problem: the exception.
         words: words of the command, or another description of what was done.
     """
-    kind = f"a fault of mclrec itself, {type(problem).__name__}"
+    kind = f"a bug in mclrec, {type(problem).__name__}"
     text = _report(problem, words)
     for folder in (lambda: cache_folder() / "crashes", lambda: Path(tempfile.gettempdir())):
         try:
             path = _write(folder, text)
         except (OSError, RuntimeError):  # no such folder, no home
             continue
-        return f"{path}: {kind}; this file says what is known of it: please report it"
-    return (
-        f"{kind}; no crash file could be written: set TMPDIR to a folder that can be, and repeat the command"
-    )
+        return f"{path}: {kind}; this file has the details: please report it"
+    return f"{kind}; no crash file could be written: set TMPDIR to a writable folder, and repeat the command"
 
 
 def _write(folder: Callable[[], Path], text: str) -> Path:

@@ -64,7 +64,7 @@ def quoted(value: object) -> str:
     try:
         text = visible(short.repr(value))
     except ValueError:  # Python refuses to convert integers of thousands of digits
-        return "a number of thousands of digits"
+        return "a number with thousands of digits"
     return text if len(text) <= 2 * _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}...{text[-20:]}"
 
 

@@ -39,7 +39,7 @@ _REASONS = {
     errno.ENOENT: "no such file or folder",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
-    errno.EROFS: "is on a disk that can only be read",
+    errno.EROFS: "is on a read-only disk",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a part of the path is a file, not a folder",
     errno.EISDIR: "is a folder, not a file",
@@ -113,7 +113,7 @@ def replaceable_file(path: Path) -> Path:
         reason = system_reason(problem) if isinstance(problem, OSError) else _REASONS[errno.ELOOP]
         raise OutputError(f"{path}: cannot be written: {reason}; name another file") from None
     if is_folder:
-        raise OutputError(f"{path}: is a folder, and a file is to be written; name a file")
+        raise OutputError(f"{path}: is a folder, but a file is to be written; name a file")
     if is_special:
         raise OutputError(f"{path}: is a device or a pipe, not a regular file; name another file")
     return target
@@ -142,7 +142,7 @@ def check_writable(path: Path, kind: Literal["file", "folder", "whole folder"] =
         if kind == "whole folder":
             _check_replaceable_folder(path)
         elif kind == "folder" and path.exists() and not path.is_dir():
-            raise OutputError(f"{path}: is a file, and a folder is to be written; name another folder")
+            raise OutputError(f"{path}: is a file, but a folder is to be written; name another folder")
         probe = _unused_name(_nearest_folder(place.absolute(), itself=kind == "folder") / "mclrec")
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL, 0o600))
         probe.unlink()
@@ -176,11 +176,9 @@ def _check_replaceable_folder(path: Path) -> None:
         OutputError: ``path`` is a link, a file or a mount point.
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise OutputError(f"{path}: is a link or a file, and a folder is to be written; name another folder")
+        raise OutputError(f"{path}: is a link or a file, but a folder is to be written; name another folder")
     if path.is_mount():
-        raise OutputError(
-            f"{path}: a disk is mounted there, so that it cannot be replaced; name a folder in it"
-        )
+        raise OutputError(f"{path}: a disk is mounted there, so it cannot be replaced; name a folder in it")
 
 
 def _check_name(path: Path) -> None:
@@ -192,7 +190,7 @@ def _check_name(path: Path) -> None:
     with suppress(UnicodeEncodeError):
         if b"\0" not in str(path).encode():
             return
-    raise OutputError(f"{path}: cannot be written: the name has a zero byte or is not UTF-8; give another")
+    raise OutputError(f"{path}: cannot be written: the name has a null byte or is not UTF-8; give another")
 
 
 def cache_folder() -> Path:
@@ -319,7 +317,7 @@ def write_text(path: Path, text: str) -> None:
 def irregular(mode: int) -> str | None:
     """The kind of a path according to its mode, such as a pipe; None for a regular file."""
     kind = stat.S_IFMT(mode)
-    return None if kind == stat.S_IFREG else _KINDS.get(kind, "no regular file")
+    return None if kind == stat.S_IFREG else _KINDS.get(kind, "a special file")
 
 
 def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
@@ -336,7 +334,7 @@ def regular_file(path: Path, error: type[MclrecError] = DataError) -> Path:
         reason = system_reason(problem) if isinstance(problem, OSError) else str(problem)
         raise error(f"{path}: cannot be read: {reason}") from None
     if kind is not None:
-        raise error(f"{path}: is {kind}, and should be a regular file")
+        raise error(f"{path}: is {kind}, but should be a regular file")
     return path
 
 

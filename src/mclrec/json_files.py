@@ -57,17 +57,17 @@ def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         counts = Counter(key for key, _ in pairs)
-        raise ValueError(f"the key {quoted(counts.most_common(1)[0][0])} is there twice")
+        raise ValueError(f"the key {quoted(counts.most_common(1)[0][0])} is duplicated")
     return found
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number that JSON has")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 def _finite(digits: str) -> float:
     """Parse a float, refusing numbers beyond its range: Python would turn 1e999 into infinity."""
     value = float(digits)
     if math.isinf(value):
-        raise ValueError(f"{digits[:20]} is beyond the numbers of a computer")
+        raise ValueError(f"{digits[:20]} is too large for a floating-point number")
     return value

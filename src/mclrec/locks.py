@@ -132,7 +132,7 @@ class Lock:
             if problem.errno not in _LOCKS_UNSUPPORTED:
                 raise self._unwritable(problem) from None
         warnings.warn(
-            f"{self._place}: its file system has no locks; see that nothing else writes there",
+            f"{self._place}: its file system has no locks; make sure that nothing else writes there",
             MclrecWarning,
             stacklevel=5,
         )
@@ -150,8 +150,8 @@ class Lock:
         before = self._owner()
         if before.get("host", socket.gethostname()) != socket.gethostname():
             warnings.warn(
-                f"{self._place}: was left by a process of another machine{_described(before)}; "
-                "if that still runs, end it",
+                f"{self._place}: was left locked by a process on another machine{_described(before)}; "
+                "if that is still running, end it",
                 MclrecWarning,
                 stacklevel=4,
             )

@@ -55,7 +55,7 @@ def export(
     if format == "vectors" and index is None:
         log = None if users is None else path_of("users", users)
         return export_vectors(directory, place, users=log, reading=Reading.of(reading, columns=columns))
-    raise ConfigError("users goes with the format vectors, index with the format onnx")
+    raise ConfigError("users needs the format vectors, index needs the format onnx")
 
 
 @refusals_as_ours()

@@ -134,7 +134,7 @@ CASES = {
     "negative seed": Case(f"{TRAIN} --seed -1", ("--seed", "mclrec train --help")),
     "out is not empty": Case("train log.csv --out markov", ("markov: is not empty", "--resume")),
     "out is a file": Case(
-        "train log.csv --out log.csv", ("log.csv: is a file, and a folder is to be written",)
+        "train log.csv --out log.csv", ("log.csv: is a file, but a folder is to be written",)
     ),
     "out is under a file": Case("train log.csv --model markov --out log.csv/new", ("log.csv",)),
     "nothing to resume": Case(f"{TRAIN} --resume", ("new", "no run to resume")),

@@ -50,8 +50,7 @@ def test_a_fault_of_ours_has_a_crash_file(cli: Cli, crashes: Path, failing: Fail
     (path,) = crashes.iterdir()
     assert (found.status, found.out) == (1, "")
     assert found.err == (
-        f"error: {path}: a fault of mclrec itself, ZeroDivisionError; this file says what is known of it: please "
-        "report it\n"
+        f"error: {path}: a bug in mclrec, ZeroDivisionError; this file has the details: please report it\n"
     )
     text = path.read_text()
     assert "command: mclrec compare markov sasrec" in text
@@ -72,7 +71,7 @@ def test_a_crash_file_goes_where_it_can(
     assert f"error: {tmp_path}/temporary/mclrec-crash-" in cli("compare", "a", "b").err
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file" / "temporary"))
     found = cli("compare", "a", "b")
-    assert found.err.startswith("error: a fault of mclrec itself, ZeroDivisionError; no crash file")
+    assert found.err.startswith("error: a bug in mclrec, ZeroDivisionError; no crash file")
     assert (found.status, found.err.count("\n")) == (1, 1)
 
 
@@ -97,13 +96,13 @@ KINDS: dict[str, tuple[Exception, str]] = {
     "forbidden": (PermissionError(errno.EACCES, "Permission denied", "/d/f"), "/d/f: permission denied"),
     "read-only": (
         OSError(errno.EROFS, "Read-only file system", "/d/f"),
-        "/d/f: is on a disk that can only be read",
+        "/d/f: is on a read-only disk",
     ),
     "long name": (OSError(errno.ENAMETOOLONG, "File name too long", "n"), "n: the name is too long"),
     "circle": (OSError(errno.ELOOP, "Too many levels", "n"), "n: is a symbolic link"),
     "many files": (OSError(errno.EMFILE, "Too many open files"), "too many files are open"),
     "no UTF-8": (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "is not UTF-8"),
-    "zero byte": (ValueError("embedded null byte"), "zero byte"),
+    "null byte": (ValueError("embedded null byte"), "null byte"),
     "memory": (MemoryError(), "not enough memory"),
     "memory of NumPy": (MemoryError("Unable to allocate 8.00 EiB for an array"), "8.00 EiB"),
     "memory of torch": (
@@ -194,7 +193,7 @@ def test_a_name_that_is_not_utf8(cli: Cli, world: Path) -> None:
     found = cli("train", "log.csv", "--model", "popularity", "--out", out)
     assert (found.status, found.out) == (2, "")
     assert found.err == (
-        "error: run-\\udcff: cannot be written: the name has a zero byte or is not UTF-8; give another\n"
+        "error: run-\\udcff: cannot be written: the name has a null byte or is not UTF-8; give another\n"
     )
     (world / "log.csv").rename(log)
     found = cli("train", log, "--model", "popularity", "--out", "run")

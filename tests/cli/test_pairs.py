@@ -29,7 +29,7 @@ def test_keys_of_json_are_all_kept_or_refused(pairs: list[tuple[str, int]]) -> N
         assert parsed("filter", text) == dict(pairs)
     else:
         with pytest.raises(
-            ConfigError, match=r"--filter: not valid JSON: the key .* is there twice; quote it"
+            ConfigError, match=r"--filter: not valid JSON: the key .* is duplicated; quote it"
         ):
             parsed("filter", text)
 

@@ -43,7 +43,7 @@ def test_any_changed_byte_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         read_parquet(tmp_path / "none.parquet", DataError, "cure")
-    with pytest.raises(DataError, match="is a folder, and should be a regular file"):
+    with pytest.raises(DataError, match="is a folder, but should be a regular file"):
         read_parquet(tmp_path, DataError, "cure")
     pq.write_table(pa.table({"id": [1]}), tmp_path / "other.parquet")
     with pytest.raises(DataError, match=r"not written by mclrec: it has no checksum; cure"):

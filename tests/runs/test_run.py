@@ -116,18 +116,20 @@ def test_another_file_of_the_run_is_no_record(run: Run, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(run.directory, tmp_path / "copy"))
     shutil.copy(copy / "config.json", copy / "metrics.json")
     for read in (mclrec.Model.load, lambda place: Run(place).record):
-        with pytest.raises(ModelFileError, match=r"metrics\.json: is no record of a training"):
+        with pytest.raises(ModelFileError, match=r"metrics\.json: is not the record of a training"):
             read(copy)
 
 
 def test_numbers_are_of_the_weights_beside_them(run: Run, log: Path, tmp_path: Path) -> None:
     other = start(log, tmp_path / "other", seed=2)
     shutil.copy(other.directory / "model.safetensors", run.directory)
-    with pytest.raises(ModelFileError, match=r"metrics\.json: is of other weights than model\.safetensors"):
+    with pytest.raises(
+        ModelFileError, match=r"metrics\.json: was made from different weights than model\.safetensors"
+    ):
         _ = run.metrics
-    with pytest.raises(ModelFileError, match=r"ranks-test-F\.parquet: is of other weights"):
+    with pytest.raises(ModelFileError, match=r"ranks-test-F\.parquet: was made from different weights"):
         run.ranks(label="F")
-    with pytest.raises(ModelFileError, match=r"config\.json: is of other weights"):
+    with pytest.raises(ModelFileError, match=r"config\.json: was made from different weights"):
         _ = run.model
 
 

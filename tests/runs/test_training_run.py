@@ -188,7 +188,7 @@ def test_a_directory_in_use_is_left_alone(log: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("three years")
     with pytest.raises(ConfigError, match=r"is not empty: continue with --resume, or give another --out"):
         start(log, tmp_path)
-    with pytest.raises(OutputError, match=r"thesis\.txt: is a file, and a folder is to be written"):
+    with pytest.raises(OutputError, match=r"thesis\.txt: is a file, but a folder is to be written"):
         start(log, tmp_path / "thesis.txt")
     assert content(tmp_path) == {"thesis.txt": b"three years"}
 
@@ -222,7 +222,7 @@ def test_a_refused_request_leaves_nothing(
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="this machine has none that torch can use; use --device cpu"):
+    with pytest.raises(ConfigError, match="this machine has no GPU that torch can use; use --device cpu"):
         resolve_device("cuda")
     with pytest.raises(ConfigError, match="unknown device 'gpu'"):
         resolve_device("gpu")

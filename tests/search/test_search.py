@@ -141,7 +141,7 @@ def test_settings_that_cannot_be_trained_fail_and_the_search_continues(
     ("problem", "reason"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "not enough memory"),
-        (ZeroDivisionError("a fault"), "a fault of mclrec itself, ZeroDivisionError"),
+        (ZeroDivisionError("a fault"), "a bug in mclrec, ZeroDivisionError"),
     ],
 )
 def test_an_exception_that_is_not_ours_fails_its_trial_alone(

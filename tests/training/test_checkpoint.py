@@ -80,7 +80,9 @@ def test_best_weights_are_those_of_the_epoch_that_the_position_names(tmp_path: P
     save_tensors(tmp_path / "best-1-2.safetensors", MODEL)
     resumed = Checkpoints(tmp_path, IDENTITY)
     resumed.load()
-    with pytest.raises(ModelFileError, match="not the weights of this run; train anew into another --out"):
+    with pytest.raises(
+        ModelFileError, match="not the weights of this run; train from scratch into another --out"
+    ):
         resumed.load_best(1, 2)
 
 
@@ -96,7 +98,9 @@ def test_best_weights_are_those_of_the_epoch_that_the_position_names(tmp_path: P
 )
 def test_what_is_no_checkpoint_is_told(metadata: dict[str, str], tmp_path: Path) -> None:
     save_tensors(tmp_path / "state.safetensors", MODEL, metadata)
-    with pytest.raises(ModelFileError, match=r"state\.safetensors: .*; train anew into another --out"):
+    with pytest.raises(
+        ModelFileError, match=r"state\.safetensors: .*; train from scratch into another --out"
+    ):
         Checkpoints(tmp_path, IDENTITY).load()
 
 
@@ -106,12 +110,15 @@ def test_what_is_no_checkpoint_is_told(metadata: dict[str, str], tmp_path: Path)
         ({"seed": 2}, "another seed: the run has 1, now it is 2"),
         (
             {"setting beta": 0.2},
-            "another setting beta: the run has 0.1, now it is 0.2; go on with --set beta=0.1, or train anew into",
+            "another setting beta: the run has 0.1, now it is 0.2; continue with --set beta=0.1, or train from scratch",
         ),
-        ({"data": "xyz"}, "another data: the run has 'abc', now it is 'xyz'; train anew into another --out"),
+        (
+            {"data": "xyz"},
+            "another data: the run has 'abc', now it is 'xyz'; train from scratch into another --out",
+        ),
         (
             {"setting new": True},
-            "another setting new: the run has None, now it is True; train anew into another --out",
+            "another setting new: the run has None, now it is True; train from scratch into another --out",
         ),
     ],
 )
@@ -126,7 +133,7 @@ def test_a_setting_that_came_later_has_its_former_value(tmp_path: Path) -> None:
     written(tmp_path)
     assert Checkpoints(tmp_path, IDENTITY | later, later).load()[0] == position()
     with pytest.raises(
-        TrainingError, match="the run has False, now it is True; go on with --set new=false, or"
+        TrainingError, match="the run has False, now it is True; continue with --set new=false, or"
     ):
         Checkpoints(tmp_path, IDENTITY | {f"{SETTING}new": True}, later).load()
 

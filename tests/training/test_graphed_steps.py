@@ -185,7 +185,7 @@ def test_without_it_nothing_is_said(log: Log, tmp_path: Path) -> None:
 
 
 def test_it_is_refused_where_there_is_no_cuda_device(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"graphs: .* CUDA device alone, not on cpu"):
+    with pytest.raises(ConfigError, match=r"graphs: .* only on a CUDA device, not on cpu"):
         stub_trainer(Stub(marching()), marching(), tmp_path, graphs=True)
 
 

@@ -35,7 +35,7 @@ def test_what_is_left_out_has_its_former_value(
 @given(VALUES)
 def test_the_remedy_gives_the_value_back(value: object) -> None:
     text = Difference(f"{SETTING}beta", value, "other", known=True).remedy("train anew")
-    setting, _, rest = text.removeprefix("go on with --set ").partition(", or ")
+    setting, _, rest = text.removeprefix("continue with --set ").partition(", or ")
     assert (parse_setting(setting), rest) == (("beta", value), "train anew")
 
 

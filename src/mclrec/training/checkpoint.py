@@ -156,7 +156,7 @@ class Checkpoints:
             self._compare(validated(dict[str, Any], identity, str(self._state), ModelFileError))
             reached = validated(Position, position, str(self._state), ModelFileError)
         except ModelFileError as problem:
-            raise ModelFileError(f"{problem}; train anew into another --out") from None
+            raise ModelFileError(f"{problem}; train from scratch into another --out") from None
         self._resumed = {self._best(reached.phase, reached.best_epoch): metadata.get("best", "")}
         parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
         for key, value in tensors.items():
@@ -178,7 +178,9 @@ class Checkpoints:
         path = self._best(phase, epoch)
         tensors, _, checksum = read_tensors(path, self._layout)
         if self._resumed.get(path, checksum) != checksum:
-            raise ModelFileError(f"{path}: not the weights of this run; train anew into another --out")
+            raise ModelFileError(
+                f"{path}: not the weights of this run; train from scratch into another --out"
+            )
         return tensors
 
     def _best(self, phase: int, epoch: int) -> Path:
@@ -189,7 +191,7 @@ class Checkpoints:
         if other is not None:
             raise TrainingError(
                 f"{self._state}: cannot resume with another {other.key}: the run has {other.had!r}, "
-                f"now it is {other.now!r}; {other.remedy('train anew into another --out')}"
+                f"now it is {other.now!r}; {other.remedy('train from scratch into another --out')}"
             )
 
 

@@ -18,15 +18,15 @@ __all__ = ["TrainingConfig"]
 class TrainingConfig(Configuration):
     """Settings of the trainer: Adam and early stopping, with the defaults of MCLRec's official code."""
 
-    batch_size: int = Field(default=256, ge=1, description="examples of one step")
+    batch_size: int = Field(default=256, ge=1, description="examples per step")
     epochs: int = Field(default=100, ge=1, description="passes over the examples, at most")
     patience: int = Field(
-        default=10, ge=1, description="epochs without progress of the validation metric until it stops"
+        default=10, ge=1, description="epochs without progress of the validation metric before it stops"
     )
     stopping: Literal["best", "plateau"] = Field(
         default="best",
         description="stop when `patience` epochs have brought no better metric (best), or when their mean is not .5 % "
-        "above that of as many before (plateau)",
+        "above that of as many epochs before (plateau)",
     )
     metric: str = Field(
         default="mrr@10", description="validation metric that chooses the epoch: hr@K, ndcg@K or mrr@K"
@@ -39,7 +39,7 @@ class TrainingConfig(Configuration):
     validation_targets: Annotated[int | None, Before(100_000)] = Field(
         default=100_000,
         ge=1,
-        description="held-out items that are ranked at validation; of more, so many are drawn; none: all of them",
+        description="held-out items that are ranked at validation; if there are more, this many are drawn; none: all",
     )
     calibrate_scores: Annotated[bool, Before(True)] = Field(
         default=True,
@@ -57,18 +57,18 @@ class TrainingConfig(Configuration):
         default=None,
         ge=0,
         le=100,
-        description="validate and keep a mean of the weights over all steps, step t counting as t to this power",
+        description="validate and keep a mean of the weights over all steps, step t weighted by t to this power",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="fp32", description="of products in training; auto: bf16 where that is quicker"
+        default="fp32", description="of matrix products in training; auto: bf16 where that is faster"
     )
     graphs: Annotated[bool, Before(False)] = Field(
         default=False,
-        description="record the steps of a CUDA device as graphs and replay them, where all steps have one shape: "
-        "histories are padded then",
+        description="record the steps on a CUDA device as graphs and replay them, where all steps have one shape; "
+        "histories are then padded",
     )
     checkpoint_minutes: float = Field(
-        default=5.0, ge=0, description="between two checkpoints inside an epoch"
+        default=5.0, ge=0, description="minutes between two checkpoints within an epoch"
     )
 
     def on(self, device: torch.device) -> Self:
@@ -85,7 +85,7 @@ class TrainingConfig(Configuration):
         """
         if self.graphs and device.type != "cuda":
             raise ConfigError(
-                f"graphs: steps are replayed as graphs on a CUDA device alone, not on {device.type}: train with "
+                f"graphs: steps can be replayed as graphs only on a CUDA device, not on {device.type}: train with "
                 "--device cuda, or without --set graphs=true"
             )
 

@@ -38,7 +38,7 @@ class Difference:
         """Advice to the user: the ``--set`` option with which it can resume, if there is one, or ``otherwise``."""
         if not (self.known and self.key.startswith(SETTING)):
             return otherwise
-        return f"go on with --set {self.key.removeprefix(SETTING)}={option_text(self.had)}, or {otherwise}"
+        return f"continue with --set {self.key.removeprefix(SETTING)}={option_text(self.had)}, or {otherwise}"
 
 
 def first_difference(

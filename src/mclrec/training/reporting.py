@@ -99,7 +99,7 @@ def read_history(path: Path) -> list[EpochRecord]:
     for number, (before, record) in enumerate(pairwise(records), start=2):
         if record.epoch != (before.epoch + 1 if record.phase == before.phase else 1):
             raise ModelFileError(
-                f"{path}:{number}: epoch {record.epoch} follows epoch {before.epoch}: lines are lost"
+                f"{path}:{number}: epoch {record.epoch} follows epoch {before.epoch}: lines are missing"
             )
     return records
 

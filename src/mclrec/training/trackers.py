@@ -109,7 +109,7 @@ class Tracker(SilentReporter):
     def _warn(self, problem: Exception) -> None:
         """Warn once that an epoch was not logged; it is in ``history.jsonl``."""
         if not self._warned:
-            text = f"{self.directory.name} did not take an epoch, which is in history.jsonl: {problem}"
+            text = f"{self.directory.name} could not log an epoch, which is in history.jsonl: {problem}"
             warnings.warn(text, MclrecWarning, stacklevel=2)
             self._warned = True
 

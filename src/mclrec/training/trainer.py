@@ -354,7 +354,8 @@ class Trainer:
         except RuntimeError as problem:
             complaint = str(problem).splitlines()[-1].strip()  # the first line only announces the errors
             raise TrainingError(
-                f"{self.directory / CHECKPOINT}: does not fit the model: {complaint}; train anew into another --out"
+                f"{self.directory / CHECKPOINT}: does not fit the model: {complaint}; "
+                "train from scratch into another --out"
             ) from None
 
     def _save(self, position: Position, optimisers: dict[str, Tensor]) -> None:
