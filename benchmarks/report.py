@@ -61,7 +61,7 @@ def check_report() -> None:
     old = [page for page, text in made.items() if page.read_text(encoding="utf-8") != text]
     if old:
         names = ", ".join(page.relative_to(ROOT).as_posix() for page in old)
-        raise BenchmarkError(f"{names}: not what benchmarks/results says; run python -m benchmarks report")
+        raise BenchmarkError(f"{names}: differs from benchmarks/results; run python -m benchmarks report")
 
 
 def pages(results: Mapping[str, Result]) -> dict[Path, str]:

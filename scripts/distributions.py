@@ -63,7 +63,7 @@ def sdist_problems(names: Iterable[str], tracked: Iterable[str]) -> list[str]:
 def _differences(what: str, held: set[str], wanted: set[str]) -> list[str]:
     lacking, foreign = sorted(wanted - held), sorted(held - wanted)
     return [f"{what} lacks {name}" for name in lacking] + [
-        f"{what} has {name}, which is no file of ours" for name in foreign
+        f"{what} has {name}, which is not one of our files" for name in foreign
     ]
 
 

@@ -223,7 +223,7 @@ def _tables(
             given = tables[-1].metric(metric)
             if abs(given - value) > TOLERANCE:
                 raise DataError(
-                    f"{path}: gives {metric} {given:.4f}, and {run['stem']}.json says {value:.4f}"
+                    f"{path}: gives {metric} {given:.4f}, but {run['stem']}.json says {value:.4f}"
                 )
     return tables
 

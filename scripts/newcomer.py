@@ -129,7 +129,7 @@ def title_of(item: str) -> str:
 def check_answer(items: Sequence[str], history: Sequence[str]) -> None:
     """Check a list: as many items as requested, each once, and none of the history."""
     if len(items) != SHOWN or len(set(items)) != SHOWN or set(items) & set(history):
-        sys.exit(f"{items} is no list of {SHOWN} items after {history}")
+        sys.exit(f"{items} is not a list of {SHOWN} items after {history}")
 
 
 def ask(address: str, path: str, body: Any = None) -> bytes:

@@ -193,12 +193,12 @@ def _turn(script: Path, write: bool) -> list[str]:
         f"{script.stem}: {seconds:.0f} s of a core, {time.monotonic() - started:.0f} s by the clock",
         flush=True,
     )
-    faults = [f"{script.name}: says {path}, a path of this machine" for path in machine_paths(made)]
+    faults = [f"{script.name}: contains {path}, a path of this machine" for path in machine_paths(made)]
     if write and not faults:
         text = json.dumps(made, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         script.with_suffix(".ipynb").write_text(text, encoding="utf-8")
     elif not same_cells(script):
-        faults.append(f"{script.name}: its .ipynb has other cells; write it by: make notebooks")
+        faults.append(f"{script.name}: its .ipynb has other cells; write it with: make notebooks")
     if seconds > LONGEST:
         faults.append(f"{script.name}: took {seconds:.0f} s of a core, more than {LONGEST}")
     return faults

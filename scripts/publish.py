@@ -122,11 +122,11 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def _check_words(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     if given.unfinished and not given.campaign:
-        parser.error("--unfinished goes with --campaign")
+        parser.error("--unfinished needs --campaign")
     if given.check and (given.runs or given.campaign or given.targets or given.weights):
-        parser.error("--check publishes nothing: leave all else out")
+        parser.error("--check publishes nothing: leave out everything else")
     if given.weights and (not given.runs or not given.address or given.campaign or given.targets):
-        parser.error("--weights needs the runs and --address, and goes without --campaign and --targets")
+        parser.error("--weights needs the runs and --address, and excludes --campaign and --targets")
 
 
 def _done(given: argparse.Namespace) -> list[object]:
@@ -190,7 +190,7 @@ def _check() -> None:
     if wrong := outdated(pages()) + outdated_figures(figures()):
         names = ", ".join(str(path.relative_to(ROOT)) for path in wrong)
         sys.exit(
-            f"{names}: not what results/ makes; run python -m scripts.publish, and remove what belongs to no results"
+            f"{names}: not what results/ gives; run python -m scripts.publish, and remove what belongs to no results"
         )
 
 

@@ -200,10 +200,10 @@ def check_ranks(path: Path, found: FileRanks, known: TargetSet, label: str, leng
         DataError: the ranks are of other targets, or break a rule.
     """
     if len(found.ranks) != known.targets:
-        raise DataError(f"{path}: ranks {len(found.ranks):,} targets, and the data have {known.targets:,}")
+        raise DataError(f"{path}: ranks {len(found.ranks):,} targets, but the data have {known.targets:,}")
     if digest_of(found.users, found.items, found.in_history.tolist()) != known.sha256:
         raise DataError(
-            f"{path}: ranks other targets than the data have, or says otherwise which are in their user's history; "
+            f"{path}: ranks other targets than the data have, or differs in which are in their user's history; "
             "mclrec prepare --export-split writes the targets"
         )
     ranks, listed = found.ranks, found.ranks[found.ranks != MISS]
@@ -212,13 +212,13 @@ def check_ranks(path: Path, found: FileRanks, known: TargetSet, label: str, leng
         raise DataError(f"{path}: ranks count from 1, but one is {listed.min()}")
     if len(listed) and listed.max() > longest:
         raise DataError(
-            f"{path}: has rank {listed.max():,}, and lists of at most {longest:,} items; "
-            f"a target that is in no list has an empty rank, or {MISS}"
+            f"{path}: has rank {listed.max():,}, but lists have at most {longest:,} items; "
+            f"give a target that is in no list an empty rank, or {MISS}"
         )
     returned = int(np.count_nonzero(ranks[found.in_history] != MISS))
     if label == "F" and returned:
         raise DataError(
-            f"{path}: under F a target in its user's history is a miss, and {returned:,} of them have a rank"
+            f"{path}: under F a target in its user's history is a miss, but {returned:,} of them have a rank"
         )
 
 
@@ -244,7 +244,7 @@ def _nullable_ranks(ranks: IntArray) -> pa.Array:
 def _table(path: Path) -> pa.Table:
     kind = path.suffix.lower()
     if kind not in (".parquet", ".csv"):
-        raise DataError(f"{path}: a file of ranks is Parquet or csv")
+        raise DataError(f"{path}: a file of ranks should be Parquet or csv")
     try:
         content = regular_file(path).read_bytes()
         if kind == ".csv":

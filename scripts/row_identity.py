@@ -64,13 +64,9 @@ def check_row(row: Mapping[str, Any], place: object) -> None:
     known = named_by(fingerprint)
     if known is not None:
         raise NotPublishableError(
-            f"{place}: the data {quoted(name)} are those of {known}: train by that name to have a row there"
+            f"{place}: the data {quoted(name)} are those of {known}: train with that name to have a row there"
         )
-    what = (
-        "are not those of the data set of that name"
-        if is_dataset(name)
-        else "are no data set that has a name"
-    )
+    what = "are not those of the data set of that name" if is_dataset(name) else "are not a named data set"
     raise NotPublishableError(f"{place}: the data {quoted(name)} {what}; only such data have published rows")
 
 
@@ -82,7 +78,7 @@ def check_training(row: Mapping[str, Any], place: object) -> None:
     """
     if row.get("measured_by"):
         raise NotPublishableError(
-            f"{place}: is a final model, which nothing was measured on; publish {row['measured_by']['run']}"
+            f"{place}: is a final model, which was not measured; publish {row['measured_by']['run']}"
         )
     if row.get("warm_start"):
         raise NotPublishableError(f"{place}: started from {row['warm_start']}; rows are trained from scratch")
@@ -90,8 +86,8 @@ def check_training(row: Mapping[str, Any], place: object) -> None:
         raise NotPublishableError(f"{place}: its split is {row['split']}; rows are measured by {SPLIT}")
     if row["recipe"]["section"] not in section_names(row["model"]):
         raise NotPublishableError(
-            f"{place}: its recipe {quoted(row['recipe']['section'])} is no section of the recipes of "
-            f"{row['model']}; make it one, by which others can train it"
+            f"{place}: its recipe {quoted(row['recipe']['section'])} is not a section of the recipes of "
+            f"{row['model']}; make it one, so that others can train it"
         )
 
 
@@ -108,7 +104,7 @@ def check_scope(place: object, scope: Mapping[str, Any]) -> None:
     for data in scope["datasets"]:
         if not is_dataset(data):
             raise NotPublishableError(
-                f"{place}: {quoted(data)} is no data set that has a name; only campaigns on such data are published"
+                f"{place}: {quoted(data)} is not a named data set; only campaigns on such data are published"
             )
     recipe = scope.get("recipe") or ""
     for name in [recipe] if isinstance(recipe, str) else recipe.values():
@@ -194,6 +190,6 @@ def _check_section(run: Run) -> None:
     other = other_setting(by_section, info.config, info.training, run.record.device)
     if other is not None:
         raise NotPublishableError(
-            f"{run.directory}: not by the settings of the section {info.recipe.section}: {other}; give these a "
-            "section in the recipes"
+            f"{run.directory}: not trained with the settings of the section {info.recipe.section}: {other}; give these "
+            "a section in the recipes"
         )

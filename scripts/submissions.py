@@ -124,7 +124,7 @@ def read_submissions(results: Path, known: Mapping[tuple[str, str], TargetSet]) 
     expected = used | {one.path for one in found} | {folder / "README.md"}
     for path in sorted(folder.iterdir()):
         if path not in expected:
-            raise DataError(f"{path}: belongs to no submission; name it among the trainings of one")
+            raise DataError(f"{path}: belongs to no submission; list it among the trainings of one")
     return found
 
 
@@ -138,7 +138,7 @@ def check_submission(path: Path, known: Mapping[tuple[str, str], TargetSet]) -> 
     targets = targets_of(known, said.data, said.split, path)
     if said.fingerprint != targets.fingerprint:
         raise DataError(
-            f"{path}: has the fingerprint {quoted(said.fingerprint[:12])}, and {said.data} has "
+            f"{path}: has the fingerprint {quoted(said.fingerprint[:12])}, but {said.data} has "
             f"{quoted(targets.fingerprint[:12])}: these are other data, or were read in another way"
         )
     _refuse_alike(path, said)
@@ -195,11 +195,11 @@ def _check_metrics(found: Checked) -> None:
             raise DataError(f"{found.path}: {problem}") from None
         if not found.shows(name):
             raise DataError(
-                f"{found.path}: lists of {found.submission.list_length} places say nothing of {metric}; leave it out"
+                f"{found.path}: lists of {found.submission.list_length} places say nothing about {metric}; leave it out"
             )
         mean = math.fsum(table.metric(name) for table in found.tables) / len(found.tables)
         if not abs(mean - value) <= TOLERANCE:
-            raise DataError(f"{found.path}: says {metric} {value:.4f}, and its ranks give {mean:.4f}")
+            raise DataError(f"{found.path}: says {metric} {value:.4f}, but its ranks give {mean:.4f}")
 
 
 def _refuse_twice(found: Sequence[Checked]) -> None:

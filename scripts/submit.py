@@ -110,13 +110,13 @@ def _notes(found: Sequence[ListedRanks], protocol: str) -> list[str]:
 
 def _seeds(given: Sequence[int], count: int) -> Sequence[int]:
     if given and len(given) != count:
-        raise ConfigError(f"--seeds: {len(given)} for {count} files of lists; give one a file")
+        raise ConfigError(f"--seeds: {len(given)} for {count} files of lists; give one per file")
     return given or range(1, count + 1)
 
 
 def _minutes(given: Sequence[float], count: int) -> Sequence[float | None]:
     if given and len(given) != count:
-        raise ConfigError(f"--core-minutes: {len(given)} for {count} files of lists; give one a file")
+        raise ConfigError(f"--core-minutes: {len(given)} for {count} files of lists; give one per file")
     return given or [None] * count
 
 
@@ -124,7 +124,7 @@ def _slug(name: str) -> str:
     """A name in a form for file names."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40]
     if not slug:
-        raise ConfigError(f"--system {name!r}: needs a letter or digit, by which its files are called")
+        raise ConfigError(f"--system {name!r}: needs a letter or digit for the names of its files")
     return slug
 
 

@@ -188,7 +188,7 @@ def test_ranks_of_another_run_are_refused(folder: Path) -> None:
     (folder / "ranks").mkdir()
     write_ranks(folder / "ranks" / "tiny-markov-seed1-U.parquet", SPLIT.test, random_ranks(99))
     with pytest.raises(
-        DataError, match=r"tiny-markov-seed1-U.parquet: gives HR@\d+ .*, and tiny-markov-seed1"
+        DataError, match=r"tiny-markov-seed1-U.parquet: gives HR@\d+ .*, but tiny-markov-seed1"
     ):
         board_rows(folder)
 

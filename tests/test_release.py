@@ -64,11 +64,11 @@ def test_what_a_distribution_lacks_or_should_not_have_is_told() -> None:
     assert sdist_problems(["PKG-INFO", *tracked], tracked) == []
     assert wheel_problems(["mclrec/__init__.py", "tests/test_api.py"], tracked) == [
         "the wheel lacks mclrec/py.typed",
-        "the wheel has tests/test_api.py, which is no file of ours",
+        "the wheel has tests/test_api.py, which is not one of our files",
     ]
     assert sdist_problems(["PKG-INFO", *tracked[:-1], "runs/weights"], tracked) == [
         "the sdist lacks tests/test_api.py",
-        "the sdist has runs/weights, which is no file of ours",
+        "the sdist has runs/weights, which is not one of our files",
     ]
 
 

@@ -66,7 +66,7 @@ def test_a_check_names_pages_that_differ_or_are_left_over(
     assert outdated({path: text for path, text in made.items() if path != page}) == [page]
     assert outdated({**made, tmp_path / "new.md": ""}) == [tmp_path / "new.md"]
     monkeypatch.setattr("scripts.publish.pages", lambda: {**made, page: ""})
-    with pytest.raises(SystemExit, match=r"docs/results/yelp\.md: not what results/ makes"):
+    with pytest.raises(SystemExit, match=r"docs/results/yelp\.md: not what results/ gives"):
         main(["--check"])
     with pytest.raises(SystemExit):
         main(["--check", "--campaign", "runs/reproduce"])
@@ -175,13 +175,13 @@ def test_a_campaign_that_is_not_finished_is_published_where_that_is_asked_for(
     assert publish_campaign(place, tmp_path / "results") == [path]
     with pytest.raises(SystemExit):
         main(["--unfinished"])
-    assert "goes with --campaign" in capsys.readouterr().err
+    assert "--unfinished needs --campaign" in capsys.readouterr().err
 
 
 def test_a_campaign_is_refused_where_its_data_or_recipe_have_no_name(tmp_path: Path) -> None:
     log = write_log(tmp_path / "beauty.csv", tiny_data())
     for scope, said in (
-        (Scope((str(log),), models=("popularity",)), "is no data set that has a name"),
+        (Scope((str(log),), models=("popularity",)), "is not a named data set"),
         (
             Scope(("complete-journey",), models=("popularity",), recipe=str(recipe_file(tmp_path))),
             "is a file",
@@ -371,7 +371,9 @@ def test_runs_of_one_name_have_the_same_settings(
             publish_run(of_sasrec(seed, 0.4), tmp_path)
     first.unlink()
     (tmp_path / "tiny-sasrec-auto-seed2.json").unlink()
-    with pytest.raises(NotPublishableError, match=r"not by the settings of the section auto: .* = "):
+    with pytest.raises(
+        NotPublishableError, match=r"not trained with the settings of the section auto: .* = "
+    ):
         publish_run(of_sasrec(4, 0.4), tmp_path)
 
 
@@ -387,7 +389,7 @@ def refused_runs(log: Path, folder: Path) -> dict[str, Path]:
     return {
         "'tiny' are not those of the data set": trained(other, folder / "a"),
         "'Tiny-2' are those of tiny": trained(renamed, folder / "b"),
-        "'private' are no data set": trained(private, folder / "c"),
+        "'private' are not a named data set": trained(private, folder / "c"),
         "its split is time": trained(log, folder / "d", split="time"),
         "rows are trained from scratch": trained(
             log, folder / "e", "sasrec", settings=SETTINGS, warm_start=first

@@ -70,9 +70,9 @@ def test_a_submission_that_passes(folder: Path) -> None:
             r"same file as theirs.parquet: each training counts once",
         ),
         ({"metrics": {}}, r"metrics = \{\}"),
-        ({"metrics": {"HR@10": 0.99}}, r"says HR@10 0.9900, and its ranks give 0\."),
+        ({"metrics": {"HR@10": 0.99}}, r"says HR@10 0.9900, but its ranks give 0\."),
         ({"metrics": {"AUC@10": 0.9}}, r"unknown metric 'auc'"),
-        ({"list_length": 3}, r"has rank \d+, and lists of at most 3 items"),
+        ({"list_length": 3}, r"has rank \d+, but lists have at most 3 items"),
         ({"extra": 1}, r"unknown key 'extra'"),
     ],
 )
@@ -91,7 +91,7 @@ def test_metrics_beyond_the_lists_are_refused(folder: Path) -> None:
     [found] = read(folder)
     assert [found.shows(metric) for metric in ("HR@5", "HR@8", "HR@10")] == [True, True, False]
     change(path, metrics={"HR@10": summarise(ranks)["HR@10"]})
-    with pytest.raises(DataError, match="lists of 8 places say nothing of HR@10; leave it out"):
+    with pytest.raises(DataError, match="lists of 8 places say nothing about HR@10; leave it out"):
         read(folder)
 
 
@@ -111,7 +111,7 @@ def with_column(name: str, values: Callable[[list[Any]], Any]) -> Callable[[Path
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (rewritten(lambda table: table.slice(1)), r"ranks 39 targets, and the data have 40"),
+        (rewritten(lambda table: table.slice(1)), r"ranks 39 targets, but the data have 40"),
         (
             rewritten(lambda table: table.drop_columns(["item"])),
             r"has no column 'item'; a file of ranks has user",
@@ -121,11 +121,11 @@ def with_column(name: str, values: Callable[[list[Any]], Any]) -> Callable[[Path
             r"ranks other targets than the data have",
         ),
         (with_column("user", lambda old: [old[1], *old[1:]]), r"ranks other targets than the data have"),
-        (with_column("in_history", lambda old: [not old[0], *old[1:]]), r"says otherwise which are in their"),
+        (with_column("in_history", lambda old: [not old[0], *old[1:]]), r"differs in which are in their"),
         (with_column("user", lambda old: [None, *old[1:]]), r"a row has no user, item or in_history"),
         (with_column("rank", lambda old: [0, *old[1:]]), r"ranks count from 1, but one is 0"),
         (with_column("rank", lambda old: [-5, *old[1:]]), r"ranks count from 1, but one is -5"),
-        (with_column("rank", lambda old: [16, *old[1:]]), r"has rank 16, and lists of at most 15 items"),
+        (with_column("rank", lambda old: [16, *old[1:]]), r"has rank 16, but lists have at most 15 items"),
         (with_column("rank", lambda old: [1.5] * len(old)), r"rank a whole number"),
         (with_column("rank", lambda old: ["first"] * len(old)), r"rank a whole number"),
         (lambda path: path.write_bytes(path.read_bytes()[:200]), r"cannot be read"),
@@ -148,7 +148,7 @@ def test_under_f_a_target_of_the_history_is_a_miss(folder: Path) -> None:
     change(path, metrics={"HR@10": 1.0})
     read(folder)
     change(path, protocol="F")
-    with pytest.raises(DataError, match=rf"is a miss, and {found.in_history.sum()} of them have a rank"):
+    with pytest.raises(DataError, match=rf"is a miss, but {found.in_history.sum()} of them have a rank"):
         read(folder)
 
 

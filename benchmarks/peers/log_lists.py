@@ -68,7 +68,7 @@ def top_lists(
         ValueError: a score is NaN.
     """
     if np.isnan(scores[:, 1:]).any():
-        raise ValueError("a score is no number")
+        raise ValueError("a score is not a number")
     scores = scores.copy()
     scores[:, 0] = -np.inf
     for row in range(len(scores)):

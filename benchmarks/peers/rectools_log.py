@@ -90,7 +90,7 @@ def _fit_network(frame: pd.DataFrame, request: Request) -> tuple[Any, int, Any]:
             loss.backward()
             optimiser.step()
     if not torch.isfinite(loss):
-        raise ValueError("FlatSASRecNet: the loss is no number")
+        raise ValueError("FlatSASRecNet: the loss is not a number")
     net.known_items = known  # its item i is known[i - 1]
     return net.eval(), epochs, _lists_of_network
 

@@ -224,7 +224,7 @@ def test_a_list_that_breaks_the_protocol_is_refused(listed: list[int]) -> None:
     histories = Histories(np.array([1, 2, 3]), np.array([0, 3]))
     with pytest.raises(ValueError, match="twice, or one of the history"):
         list_ranks(histories, np.array([listed]), np.array([[1.0, 0.5]]))
-    with pytest.raises(ValueError, match="no number"):
+    with pytest.raises(ValueError, match="not a number"):
         top_lists(np.array([[0, np.nan, 1, 1]], dtype=np.float32), histories, 0, 3)
 
 

@@ -106,7 +106,7 @@ def test_pictures_are_the_same_for_the_same_results(folder: Path, tmp_path: Path
 def test_the_pages_are_what_the_result_files_say(monkeypatch: pytest.MonkeyPatch) -> None:
     report.check_report()
     monkeypatch.setattr(report, "headlines", lambda _: "other")
-    with pytest.raises(BenchmarkError, match=r"README\.md: not what benchmarks/results says"):
+    with pytest.raises(BenchmarkError, match=r"README\.md: differs from benchmarks/results"):
         report.check_report()
 
 
