@@ -394,7 +394,7 @@ def refused_runs(log: Path, folder: Path) -> dict[str, Path]:
         "rows are trained from scratch": trained(
             log, folder / "e", "sasrec", settings=SETTINGS, warm_start=first
         ),
-        r"my\.toml' is no section": trained(log, folder / "f", "sasrec", recipe=recipe),
+        r"my\.toml' is not a section": trained(log, folder / "f", "sasrec", recipe=recipe),
         "is a final model": finalize(trained(log, folder / "g"), out=folder / "h", progress=False).directory,
         "no such model directory": folder / "nothing",
     }
