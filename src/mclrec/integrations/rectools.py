@@ -343,7 +343,7 @@ def _check_ids(kind: str, ids: Vocabulary, outside: IdMap, internal: Any) -> Non
     """
     if len(outside.convert_to_internal(list(ids), strict=False)) != internal.nunique():
         raise DataError(
-            f"the data set: {kind} ids are of several types, or neither integers nor text; make them all text, or "
+            f"the data set: ids of {kind}s are of several types, or neither integers nor text; make them all text, or "
             "they would become other ids here"
         )
 
