@@ -1,12 +1,12 @@
 # %% [markdown]
 # # From a csv to recommendations and a page
 #
-# A log says who did what and when: three columns. This notebook takes one from its rows to recommendations that can be shown to
+# A log states who did what and when, in three columns. This notebook goes from the rows of a log to recommendations that you can show to
 # somebody, and looks at every step: what was read, how training went, whether the model is better than trivial ones, and what it
 # recommends. It takes less than a minute.
 #
-# The log is a part of *The Complete Journey*, which comes with the package: what some 500 households bought at a grocery retailer in
-# a year, each product the first time that they bought it.
+# The log is a part of *The Complete Journey*, which comes with the package: what some 500 households bought at a grocery retailer in a
+# year. Each product appears only once per household, when the household first bought it.
 
 # %%
 from importlib import resources
@@ -27,9 +27,9 @@ rows.head()
 # %% [markdown]
 # ## What was read
 #
-# `mclrec.load` finds the columns by their names, removes users and items with fewer than five rows, until none is left, and sorts each
-# user's rows by time. Nothing of that is done silently: `data.intake` has every count, and `mclrec inspect groceries.csv` prints the
-# same with what to mind.
+# `mclrec.load` recognises the columns by their names, repeatedly removes users and items with fewer than five rows (5-core), and sorts each
+# user's rows by time. None of this is done silently: `data.intake` contains every count, and `mclrec inspect groceries.csv` prints the
+# counts together with warnings.
 
 # %%
 data = mclrec.load("groceries.csv")
@@ -37,8 +37,8 @@ print(f"{data.num_users} users, {data.num_items} items, {len(data.items):,} inte
 print(f"fingerprint {data.fingerprint[:12]}: the same for the same data, whichever engine read them")
 
 # %% [markdown]
-# Two pictures say most about a log. How long histories are decides how much there is to go by for each user. How much of all
-# interactions the most popular items have says how far one gets without any model.
+# Two plots describe a log best. The lengths of the histories show how much is known about each user. The share of all interactions that
+# belongs to the most popular items shows how far popularity alone would get.
 
 # %%
 lengths = rows.groupby("user").size()
@@ -55,9 +55,9 @@ plt.show()
 # %% [markdown]
 # ## Training
 #
-# Without a further word `mclrec.train` takes MCLRec and settings that follow from the log's sizes (the recipe `auto`). Here it is
-# its encoder alone, SASRec, with a fixed number of epochs, so that the notebook stays short. Each household's last item is kept
-# for the test, the one before it for validation: that one decides which epoch's weights are kept.
+# By default, `mclrec.train` trains MCLRec with settings that follow from the log's sizes (the recipe `auto`). To keep the notebook short,
+# it is used here with the encoder alone, SASRec, and a fixed number of epochs. Each household's last item is held out for the test and the
+# one before it for validation, which decides which epoch's weights are kept.
 
 # %%
 run = mclrec.train(data, "sasrec", seed=1, out="runs/groceries", epochs=20, progress=False)
@@ -84,23 +84,23 @@ plt.show()
 # %% [markdown]
 # ## Is it any good?
 #
-# Every run measures popularity and Markov chains (what follows the last item most often) on the same targets. A model that does not
-# beat these two is of no use, however low its loss. Items that a household has bought before cannot come again in this log, so the
-# protocol that drops them, **F**, suits it.
+# Every run also measures popularity and a Markov chain (which items most often follow the last one) on the same targets. A model that does
+# not beat these two is of no use, however low its loss. In this log, a product that a household has already bought cannot occur again, so
+# the suitable protocol is **F**, which excludes the items of the history.
 
 # %%
-board = scoreboards(run)[0]  # the protocol that suits the log first
+board = scoreboards(run)[0]  # the first one is of the protocol that suits the log
 table = pd.DataFrame({one.model: one.metrics | {"low": one.low, "high": one.high} for one in board.scores}).T
 table[["HR@10", "HR@20", "NDCG@10", "low", "high"]].astype(float).round(4)
 
 # %% [markdown]
-# *low* and *high* are the 95 % interval of NDCG@10. With so few households they overlap: this is a start, and no proof.
-# [Evaluation](../evaluation.md) is about that.
+# *low* and *high* are the ends of the 95 % confidence interval of NDCG@10. With so few households the intervals overlap, so this is a start
+# and not a proof. [Evaluation](../evaluation.md) explains how to compare models reliably.
 
 # %% [markdown]
 # ## Recommending
 #
-# A run's directory is the model: it needs neither the log nor the code that trained it. A history is a list of items of the log, oldest
+# A run's directory is the model: neither the log nor the training code is needed to use it. A history is a list of the log's items, oldest
 # first.
 
 # %%
@@ -115,7 +115,7 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Why these? `explain` leaves out one item of the history after the other and says how much lower the score of a recommended item is
+# Why these items? `explain` leaves out one item of the history at a time, and reports how much lower the score of each recommended item is
 # without it.
 
 # %%
@@ -127,8 +127,8 @@ pd.DataFrame(
 # %% [markdown]
 # ## A page
 #
-# `mclrec.write_report(run)` makes one HTML file with tables, plots, and examples that needs no network; `mclrec serve runs/groceries`
-# answers requests and has a page to try it at http://127.0.0.1:8000.
+# `mclrec.write_report(run)` writes a single HTML file with tables, plots and examples, which needs no network.
+# `mclrec serve runs/groceries` answers requests and has a page to try the model at http://127.0.0.1:8000.
 
 # %%
 report = mclrec.write_report(run, out="report.html")
