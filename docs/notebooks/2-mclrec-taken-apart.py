@@ -1,12 +1,12 @@
 # %% [markdown]
 # # MCLRec taken apart
 #
-# MCLRec ([Qin et al., SIGIR 2023](https://arxiv.org/abs/2304.07763)) trains a sequence encoder by two losses at once: predict the next
-# item, and recognise two distorted versions of one history as the same. What is new in it is who distorts. Beside random operators there
-# are two small networks, the *augmenters*, which learn to make views of their own, and they are trained in turn with the encoder.
+# MCLRec ([Qin et al., SIGIR 2023](https://arxiv.org/abs/2304.07763)) trains a sequence encoder on two tasks at once: predicting the next
+# item, and recognising two distorted versions of a history as the same. What is new is the source of the distortions. Besides random
+# operators there are two small networks, the *augmenters*, which learn to make views of their own and are trained in turn with the encoder.
 #
 # This notebook follows one batch through [the model's file](../../src/mclrec/models/mclrec.py): its views, the augmenters, the three
-# updates, and the regulariser *R*. It then trains twice, with and without *R*, and watches what happens to the views.
+# updates, and the regulariser *R*. It then trains small models with and without *R*, and shows what happens to the views.
 
 # %%
 from importlib import resources
@@ -35,8 +35,9 @@ print(f"{training.num_users} users, {training.num_items} items")
 # %% [markdown]
 # ## Two random views
 #
-# Equation 4: of the three operators *crop* (keep a part in a row), *mask* (hide some) and *reorder* (shuffle a part), each history gets
-# two different ones. A small model shows it on the beginning of one history. A masked place is 0: nobody attends to it.
+# According to equation 4, two different operators out of three are drawn for each history: *crop* (keep a contiguous part), *mask* (hide
+# some items) and *reorder* (shuffle a part). A small model shows this on the beginning of one history. A masked position has id 0, and no
+# position attends to it.
 
 # %%
 COLOURS = ("#e64a19", "#00897b", "#5c6bc0")
@@ -51,7 +52,7 @@ SETTINGS = {
 
 
 def new_model(**settings):
-    """A model as it is before training; the same weights each time."""
+    """An untrained model, with the same weights each time."""
     torch.manual_seed(1)
     made = MCLRec(MCLRecConfig(**SETTINGS, **settings), training.num_items)
     return made.train()
@@ -81,9 +82,9 @@ for title, histories in {
 # %% [markdown]
 # ## Four vectors of one history
 #
-# The encoder makes *h1* and *h2* of the two views (equation 2). Each augmenter, three linear layers, makes one more of it: *z1* of *h1*,
-# *z2* of *h2* (equation 5). So there are four versions of each history, and contrast compares four pairs of them: (h1, h2) in *L_cl1*, and
-# (h1, z2), (h2, z1), (z1, z2) in *L_cl2* (equations 7 and 9).
+# The encoder maps the two views to *h1* and *h2* (equation 2). Each augmenter, a network of three linear layers, makes one more vector:
+# *z1* from *h1*, *z2* from *h2* (equation 5). Of these four versions of each history, the contrastive losses compare four pairs: (h1, h2)
+# in *L_cl1*, and (h1, z2), (h2, z1) and (z1, z2) in *L_cl2* (equations 7 and 9).
 
 # %%
 with torch.no_grad():
@@ -93,21 +94,21 @@ with torch.no_grad():
 # %% [markdown]
 # ## Three updates a batch
 #
-# The encoder minimises *L_0 = L_rec + lambda L_cl1 + beta L_cl2 + gamma R* (equation 14). Then the augmenters minimise *L_1 = L_cl2 +
-# gamma R* (equation 15) against the encoder as it is by now, and then the encoder once more, on the same views. In the code that is one
-# line of `phases`, and each update names the only parameters that its gradient reaches:
+# The encoder minimises *L_0 = L_rec + lambda L_cl1 + beta L_cl2 + gamma R* (equation 14). Then the augmenters minimise
+# *L_1 = L_cl2 + gamma R* (equation 15) against the updated encoder; the code weights
+# *R* by gamma / beta here, the same ratio to *L_cl2* as in *L_0*. Finally the encoder is updated again, on the same views. In the code,
+# this is one line of `phases`, and each update names the only parameters that its gradient reaches:
 
 # %%
 [(update.loss.__name__, update.group) for update in phase.updates]
 
 # %% [markdown]
-# This is the whole loop, as [the trainer](../../src/mclrec/training/trainer.py) has it but for what makes that one fast, resumable and
-# distributed:
+# This is the whole training step, without what makes [the trainer](../../src/mclrec/training/trainer.py) fast, resumable and distributed:
 
 
 # %%
 def train_step(model, optimisers, batch, step):
-    """All updates of one batch; returns the value of each loss term."""
+    """Make all updates of one batch, and return the value of each loss term (the last, if a group is updated twice)."""
     values = {}
     for update in phase_of(model).updates:
         groups = model.parameter_groups()
@@ -124,13 +125,13 @@ def train_step(model, optimisers, batch, step):
 
 
 def phase_of(model):
-    """MCLRec is trained in a single phase."""
+    """The phase of the training; MCLRec has only one."""
     [phase] = model.phases()
     return phase
 
 
 def new_optimisers(model):
-    """Adam, one for each group of parameters."""
+    """One Adam optimiser for each group of parameters."""
     groups = model.parameter_groups()
     return {name: torch.optim.Adam(groups[name], lr=1e-3) for name in ("encoder", "augmenters")}
 
@@ -140,8 +141,9 @@ values = train_step(model, new_optimisers(model), phase.collate(examples, np.ara
 pd.Series(values).round(3)
 
 # %% [markdown]
-# The losses of contrast begin near log of the number of negatives times the number of pairs: nothing is recognised yet. Everything has
-# moved, the encoder twice and the augmenters once:
+# If all inner products were equal, a contrastive loss would be log 511 = 6.2 per pair of views: one positive and 510 negatives for each
+# row. Both losses begin higher, because *h1* and *h2* are not normalised and have large inner products with similar histories. All
+# parameters have moved, those of the encoder twice and those of the augmenters once:
 
 # %%
 moved = {
@@ -157,14 +159,14 @@ sizes.round(4)
 # %% [markdown]
 # ## What R does
 #
-# *L_cl2* alone rewards augmenters whose views of one history agree and differ from all others, as sharply as can be. *R* (equations 10 to
-# 13) pulls the other way: it lowers the similarity of positive pairs, raises that of negative ones, and closes the gap between the least
-# similar positive pair and the most similar negative one. So views keep something that the encoder has to work for. How hard it pulls is
-# *gamma*, and a tenth of *beta* is usual.
+# On its own, *L_cl2* rewards augmenters whose views of one history agree and differ from all others, as strongly as possible. *R*
+# (equations 10 to 13) has the opposite effect: it lowers the similarity of positive pairs, raises that of negative pairs, and closes the
+# gap between the least similar positive pair and the most similar negative one (in the official code, separately for each row). The views
+# therefore keep something that the encoder has to work for. The weight of *R* is *gamma*, usually a tenth of *beta*.
 #
-# Two measures show it ([Wang and Isola, 2020](https://arxiv.org/abs/2005.10242)), both on the unit sphere. *Alignment*: how far apart the
-# two views of one history are. *Uniformity*: how evenly all of them are spread; the lower, the more evenly, and 0 if all are at one place.
-# Both are watched in three small trainings that differ in the weight of *R* alone.
+# Two measures show this effect ([Wang and Isola, 2020](https://arxiv.org/abs/2005.10242)), both on the unit sphere. *Alignment* is how far
+# apart the two views of a history are. *Uniformity* is how evenly all views are spread: lower values are more even, and 0 means that all
+# views coincide. Both are measured in three small trainings that differ only in the weight of *R*.
 
 # %%
 shown = examples.inputs(generator(0, Stream.PICTURE).choice(len(examples), 400, replace=False))
@@ -182,7 +184,7 @@ def measure(model):
 
 
 def train(steps=120, every=20, **settings):
-    """Train a new model, and measure it now and then."""
+    """Train a new model, and measure it at regular intervals."""
     model = new_model(**settings)
     optimisers, phase, curve = new_optimisers(model), phase_of(model), []
     for step in range(steps + 1):
@@ -215,9 +217,9 @@ pd.DataFrame({name: curve.iloc[-1] for name, (curve, _, _) in trained.items()}).
 # %% [markdown]
 # ## Figures 2 and 5, live
 #
-# The paper draws the views as points of the plane. Here are *z1* (full) and *z2* (open) of 60 histories along the two directions in which
-# they differ most, with a line between the two views of each. `mclrec reproduce figure5` draws the same by t-SNE, from whole trainings
-# and with these two measures beside it.
+# The paper plots the views as points in the plane. Here, *z1* (filled) and *z2* (hollow) of 60 histories are projected onto the two
+# directions in which they vary most, with a line between the two views of each history. `mclrec reproduce figure5` plots the same with
+# t-SNE, after full trainings, with these two measures.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2))
@@ -233,9 +235,9 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# With far too much of *R*, all views are at one place: positives and negatives are alike then, which is what it asks for. With the usual
-# weight it holds back only a little.
+# With far too large a weight of *R*, all views almost coincide: positive and negative pairs are then equally similar, which is what *R*
+# asks for. With the usual weight, the views are closer together than without *R*, but still distinct.
 #
-# A hundred steps on a small log show what the terms do, and not which is better: for that,
-# [whole trainings were compared](../results.md#r-helps), also with and without *R*, and what it gains is within chance. What such a comparison takes is the subject of
-# [the next notebook](3-is-my-model-better.ipynb).
+# A hundred steps on a small log show what the loss terms do, but not which setting is better. For that,
+# [full trainings were compared](../results.md#r-helps), also with and without *R*; the gain from *R* is within chance.
+# [The next notebook](3-is-my-model-better.ipynb) explains what such a comparison requires.
