@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Is my model better?
 #
-# A model reaches NDCG@10 .036, another .034. Is the first one better? The honest answer depends on four things: by which protocol both
-# were measured, on which moments in time, how sure the difference is, and for whom it holds. This notebook asks them in turn, of models
-# that train in seconds.
+# One model reaches an NDCG@10 of .036, another .034. Is the first one better? The honest answer depends on four things: the protocol under
+# which both were measured, the moments in time, how certain the difference is, and the users for whom it holds. This notebook examines them
+# in turn, with models that train in seconds.
 
 # %%
 from importlib import resources
@@ -38,9 +38,9 @@ runs = {
 # %% [markdown]
 # ## 1. By which protocol?
 #
-# The field ranks each held-out item among the whole catalogue in two ways. **U** keeps the items of the user's history as candidates,
-# **F** drops them. Neither is wrong. They answer different questions, and their numbers may not stand in one table: the same lists, the
-# same users, and yet
+# The field ranks each held-out item among the whole catalogue in two ways. **U** keeps the items of the user's history as candidates, **F**
+# excludes them. Neither is wrong, but they answer different questions, and their numbers must not be put into one table. The plot shows the
+# same models on the same users under both:
 
 # %%
 protocols = pd.DataFrame(
@@ -52,14 +52,14 @@ plt.tight_layout()
 plt.show()
 
 # %% [markdown]
-# In this log nobody buys the same for the first time twice, so items of the history are never right, and F is the question that matters.
-# `mclrec train` shows the protocol first that suits the log, by how many users return to their items.
+# This log contains only each household's first purchase of a product, so items of the history are never right, and F is the protocol that
+# matters. `mclrec train` shows the protocol that suits the log first, depending on how many users return to their items.
 #
 # ## 2. How sure is the difference?
 #
-# A metric is a mean over users, and these users are a sample. Resampling them gives an interval. For a *difference*, both models are
-# compared user by user: what is hard for one is mostly hard for the other, so the interval of the difference is much narrower than
-# the two intervals suggest.
+# A metric is a mean over users, and these users are a sample. Resampling them gives a confidence interval. For a *difference*, both models
+# are compared user by user. Users who are hard for one model are mostly hard for the other, so this interval is much narrower than the two
+# separate ones suggest.
 
 # %%
 compared = mclrec.compare(list(runs.values()), seen="drop", metric="ndcg@10")
@@ -85,14 +85,14 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Three rules follow, which `mclrec compare` keeps by itself:
+# Three rules follow, which `mclrec compare` applies automatically:
 #
-# - **Several comparisons, several chances.** Who compares ten models with one finds one in two "significant" by luck. P-values are corrected
-#   by Holm's method.
-# - **A seed is a sample too.** Runs that differ in nothing but the seed are taken together, and seeds are resampled beside users.
-# - **"Not significant" is not "equal".** What the test set could have shown at all is said with it.
+# - **Several comparisons are several chances.** If ten models are compared with an equally good one, the probability of a "significant"
+#   difference by luck is about 40 % (independent tests, 5 % level). P-values are therefore corrected with Holm's method.
+# - **A seed is a sample too.** Runs that differ only in the seed are combined into one system, and seeds are resampled as well as users.
+# - **"Not significant" does not mean "equal".** The output also states how large a difference the test set could have shown.
 #
-# How much is it of luck alone? The two seeds of SASRec:
+# How much is luck alone? The two seeds of SASRec:
 
 # %%
 seeds = [run.metrics["F"]["NDCG@10"] for name, run in runs.items() if name.startswith("sasrec")]
@@ -101,9 +101,9 @@ print("NDCG@10 of the seeds:", np.round(seeds, 4), f"apart by {abs(seeds[0] - se
 # %% [markdown]
 # ## 3. At which moment?
 #
-# Leaving out each user's last item mixes all times: a model may have learnt in December what it is asked about in March. A model that goes live
-# has to foresee what comes after everything that it has seen. `mclrec.backtest` trains anew before each of several moments, and
-# measures on what comes next.
+# Holding out each user's last item mixes all times: a model may be tested on a purchase of March after it was trained on other users'
+# purchases of December. A model that goes live has to predict what comes after everything that it has seen. `mclrec.backtest` trains from
+# scratch before each of several moments, and measures on what comes next.
 
 # %%
 found = mclrec.backtest(data, ["popularity", "markov", "itemknn"], cuts=3, progress=False)
@@ -120,8 +120,8 @@ print(found.verdict)
 # %% [markdown]
 # ## 4. For whom?
 #
-# A mean hides who gains and who loses. The same targets in slices, by the length of the history and by the popularity of the item that
-# was to be found, beside the trivial models:
+# A mean hides who gains and who loses. `mclrec.evaluate` divides the targets into slices, such as by the length of the history or (here) by
+# the popularity of the target, and measures the trivial models on them too:
 
 # %%
 result = mclrec.evaluate(runs["sasrec, seed 1"], seen="drop", slices=True)
@@ -134,5 +134,5 @@ plt.tight_layout()
 plt.show()
 
 # %% [markdown]
-# So, is it better? It is when the difference holds under the protocol that suits the log, on later moments, beyond what chance gives, and
-# for the users who matter. [Evaluation](../evaluation.md) has all of it, and how lists of any other system are judged in the same way.
+# So, is it better? It is, if the difference holds under the protocol that suits the log, at later moments, beyond chance, and for the users
+# who matter. [Evaluation](../evaluation.md) covers all of this, and how the lists of any other system are judged in the same way.
