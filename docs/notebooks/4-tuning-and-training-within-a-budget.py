@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Tuning and training within a budget
 #
-# Every model has a dozen settings, and nobody has time to try them all. This notebook spends three budgets: none, where settings follow
-# from the sizes of the log; two minutes, in which a few candidates race; and as long as one likes, in a search. All three decide by
-# validation. At the end it shows what would be believed if they looked at the test.
+# Every model has a dozen settings, and nobody has time to try them all. This notebook shows three budgets: none, where settings follow from
+# the sizes of the log; two minutes, in which a few candidates compete; and an open-ended search. All three decide by validation. The last
+# part shows how misleading it would be to decide by the test items.
 #
-# The log and the model are small, so that the notebook takes a minute. Every step is the same on a log of millions.
+# The log and the model are small, so the notebook takes a minute. The steps are the same on a log with millions of rows.
 
 # %%
 from importlib import resources
@@ -34,9 +34,9 @@ print(f"{data.num_users} users, {data.num_items} items, {len(data.items):,} inte
 # %% [markdown]
 # ## No budget: settings that follow from the log
 #
-# `mclrec.train("groceries.csv")` searches for nothing. The recipe `auto` looks at the sizes of the training part, and at how many users
-# return to what they had. Each of its rules gives a reason, and a rule that was chosen on one log has been tried on others:
-# [the rules and what they were chosen by](../auto.md). Here they are for this log and for one of the size of Amazon's *Beauty*.
+# `mclrec.train("groceries.csv")` does not search. The recipe `auto` looks at the sizes of the training part, and at how many users return
+# to items that they already had. Each of its rules gives a reason, and a rule that was chosen on one log was tried on others: see
+# [the rules and the evidence for them](../auto.md). Here are the settings for this log and for one of the size of Amazon's *Beauty*.
 
 # %%
 own = recipe_for("sasrec", data, sizes_of(make_split(data, "leave-one-out")))
@@ -45,7 +45,7 @@ other = resolve("sasrec", None, "auto", None, beauty)
 
 
 def chosen(recipe):
-    """The settings that the rules chose, and why."""
+    """The settings that the rules chose, with their reasons."""
     return {
         key: (value, choice.reason) for choice in recipe.choices for key, value in choice.settings.items()
     }
@@ -63,9 +63,10 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Most differences come from one fact: an epoch of few users is a short way. Small logs have small batches, so that an epoch has some eight
-# steps, and patience counts in steps. Where an epoch has fewer than a hundred of them, the learning rate rises and falls once over the
-# whole training, and goes high; where it has more, it stays as it is. Drawn for logs of all sizes:
+# Most differences have one cause: if a log has few users, an epoch has few steps. Small logs therefore get small batches, so that an epoch
+# has about eight steps, and the patience of early stopping is set in steps. If an epoch has fewer than a hundred steps, the learning rate
+# rises to a high peak and falls again once over the whole training; otherwise it is constant. The plots show both rules for logs of all
+# sizes:
 
 # %%
 users = np.unique(np.geomspace(100, 300_000, 200).astype(int))
@@ -88,9 +89,10 @@ plt.show()
 # %% [markdown]
 # ## Two minutes: a race
 #
-# `minutes=2`, or `mclrec train groceries.csv --minutes 2`, lets other settings challenge the recipe. Each differs from it in one thing. All
-# are trained a few epochs, the first *rung*; the better half and the recipe go on to twice as many, and so on, until one is left. No epoch is
-# trained twice. If time remains, a new round begins around the winner.
+# `minutes=2`, or `mclrec train groceries.csv --minutes 2`, lets other settings challenge the recipe by successive halving. Each candidate
+# differs from the recipe in one respect. All candidates are trained for a few epochs, which is the first *rung*. The better half of them
+# and the recipe continue to twice as many epochs, and so on, while epochs and time remain. No epoch is trained twice. If there is time for
+# another full training, a new round begins around the winner.
 
 # %%
 SMALL = {"hidden_size": 32, "layers": 1}
@@ -103,11 +105,12 @@ first_round = {f"{rung.epochs} epochs": rung.values for rung in record.rungs if 
 pd.DataFrame(first_round).rename(index=names).map(lambda value: "out" if np.isnan(value) else f"{value:.4f}")
 
 # %% [markdown]
-# A number in this table of the first round is the best mean of neighbouring epochs, since a single epoch is a matter of chance: of two in the
-# first rung, of up to five later, which is why a number may fall. A challenger wins only if it is more than half a percent better. If none
-# is, the recipe stays, and that is a result too.
+# The table shows the first round. Each number is the best mean of neighbouring epochs, because the value of a single epoch is too noisy: of
+# two epochs in the first rung, and of up to five later, which is why a number may fall. A challenger wins only if it is more than half a
+# percent better. If none is, the recipe is kept, and that is a result too.
 #
-# Here is the whole race: each line is a turn of one candidate, which begins where its last turn ended; the rungs are between the dashed lines.
+# The next plot shows the whole search. Each line is a stretch of one candidate's training, which continues where its previous stretch
+# ended. The dashed lines mark the ends of the rungs.
 
 # %%
 winner = record.winner or 1
@@ -117,7 +120,7 @@ figure, axis = plt.subplots(figsize=(10, 3.4))
 
 
 def take_turn(number, until):
-    """Draw the epochs that a candidate is trained until it has so many."""
+    """Plot the epochs for which a candidate is trained until it has reached a number of epochs."""
     global clock
     one = record.of(number)
     values = one.curve[trained[number] : until]
@@ -132,7 +135,7 @@ for rung in record.rungs:
         take_turn(number, rung.epochs)
     axis.axvline(clock + 0.3, color="black", linestyle="--", linewidth=0.7)
     axis.text(clock, 1.01, f"{rung.epochs}", transform=axis.get_xaxis_transform(), ha="center", fontsize=8)
-for number in names:  # the winner goes on to its end
+for number in names:  # the winner is trained to the end
     take_turn(number, None)
 label = "the winner: " + names[winner]
 handles = (
@@ -149,14 +152,14 @@ print(
 )
 
 # %% [markdown]
-# The run is like any other. Its command repeats the winner without the search, and its card keeps the table. Where the time is too short
-# to compare anything, the recipe alone is trained, and the verdict says so.
+# The run is like any other. Its command repeats the winner's training without the search, and its model card contains the table. If there
+# is too little time to compare anything, only the recipe is trained, and the verdict says so.
 #
 # ## As long as one likes: a search
 #
-# `mclrec.tune` draws settings from a space that the recipe gives ([how](../tuning.md#the-search-space)), the first trial being the recipe
-# itself. It gives up what is behind the others at the same epoch, can be stopped and continued, and shares its trials with every process
-# that names the same journal.
+# `mclrec.tune` draws settings from a search space that the recipe defines ([details](../tuning.md#the-search-space)). The first trial is
+# the recipe itself. The search prunes trials that are behind the others at the same epoch, can be stopped and continued, and shares its
+# trials with every process that uses the same journal.
 
 # %%
 found = mclrec.tune(data, "sasrec", trials=8, seed=1, epochs=6, **SMALL)
@@ -184,15 +187,15 @@ print(
 )
 
 # %% [markdown]
-# Importance says how much of the difference between good and bad trials a setting explains. Eight trials are enough to draw it and far too few to
-# believe it: fifty are the default. `found.recipe` is a file with the best settings, and `found.command` trains it and measures it on the
-# test, once.
+# Importance is the share of the difference between good and bad trials that a setting explains. Eight trials are enough to plot it, but far
+# too few to trust it; the default is fifty. `found.recipe` is a file with the best settings, and `found.command` trains with them and
+# measures the result on the test items, once.
 #
 # ## Why nobody looks at the test
 #
-# Suppose that we have a number of settings which are all equally good, and keep the one that does best on the test items. It will look better than
-# the others, by luck alone. How much better? Two trainings that differ in nothing but the seed show how far equals are apart, user by
-# user. From that follows what the best of many equals gains.
+# Suppose that several settings are all equally good, and that we keep the one that does best on the test items. By luck alone, it will look
+# better than the others. By how much? Two trainings that differ only in the seed show how much equally good models vary, user by user. From
+# this variation follows how much the best of many appears to gain.
 
 # %%
 twins = [
@@ -201,7 +204,7 @@ twins = [
 ]
 first, second = (per_user(twin.ranks("test", "F").ranks, "ndcg", 10) for twin in twins)
 mean = (first.mean() + second.mean()) / 2
-chance = (first - second).std() / np.sqrt(2 * len(first))  # standard error of one of them
+chance = (first - second).std() / np.sqrt(2 * len(first))  # standard error of one mean
 draws = np.random.default_rng(1).normal(0, chance, (4000, 100))
 tries = np.array([1, 2, 3, 5, 10, 20, 50, 100])
 gain = np.array([draws[:, :count].max(axis=1).mean() for count in tries])
@@ -224,9 +227,9 @@ print(
 )
 
 # %% [markdown]
-# The same luck is in the validation numbers above. The winner of a search is a little worse than it looked, and its lead over the recipe has to
-# be read beside this curve. That does no harm as long as the number that is reported comes from items by which nothing was chosen. So
-# `minutes` and `tune` never read the test, the winner is measured on it once, and whoever compares two winners asks
-# [whether the difference is more than chance](3-is-my-model-better.ipynb).
+# Luck has the same effect on the validation numbers above. The winner of a search is a little worse than it looked, and its lead over the
+# recipe has to be judged with this curve in mind. That does no harm as long as the reported number comes from items that played no part in
+# any choice. Therefore `minutes` and `tune` never look at the test items, and the winner is measured on them once. Before you claim that
+# one winner is better than another, check [whether the difference is more than chance](3-is-my-model-better.ipynb).
 #
 # **Next:** [the model goes into production](5-into-production.ipynb).
