@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Into production
 #
-# A model that was measured is not yet one that answers customers. This notebook goes the rest of the way: a final model that has learnt from
-# everything, its export, a service in a second process, requests with sessions and rules, two nights of updates, of which one must be
-# refused, and what the service says of itself meanwhile. It takes less than a minute.
+# A model that has been measured does not yet answer customers. This notebook covers the remaining steps: a final model trained on all data,
+# its export, a service in a second process, requests with sessions and rules, two nightly updates, one of which must be refused, and the
+# service's own metrics. It takes less than a minute.
 #
-# The log is what some 1,000 households of *The Complete Journey* have bought by the evening of November 26.
+# The log contains what some 1,000 households of *The Complete Journey* had bought by the evening of November 26.
 
 # %%
 import json
@@ -34,7 +34,7 @@ rows = rows[["user", "item", "time"]].sort_values("time", kind="stable")
 
 
 def log_until(day, name="groceries.csv", change=None):
-    """The log as it is in the evening of a day."""
+    """Write the log as it is on the evening of a day, and return the file's name."""
     chosen = rows[pd.to_datetime(rows["time"], unit="s") < pd.Timestamp(day) + pd.Timedelta(days=1)].copy()
     if change is not None:
         chosen["item"] = change(chosen["item"])
@@ -48,8 +48,8 @@ print(f"{data.num_users} users, {data.num_items} items, {len(data.items):,} inte
 # %% [markdown]
 # ## The model that goes live
 #
-# The first run holds out every household's newest items and is measured on them. The second one trains by the same settings, and for as many
-# epochs as validation chose, on everything. It cannot be measured any more, and its card names the run that was.
+# The first run holds out every household's newest items and is measured on them. The second run trains on everything, with the same
+# settings and for as many epochs as validation chose. It can no longer be measured; its model card names the measured run.
 
 # %%
 measured = mclrec.train(
@@ -73,13 +73,12 @@ print(f"final: has learnt from {final.info.split}, for {final.record.epochs} epo
 print(f"export: {size / 1e6:.1f} MB; who answers by it needs no torch")
 
 # %% [markdown]
-# The export is what onnxruntime reads. `live` is a symbolic link, and all that ever changes in
-# production is where it leads.
+# The export is read by onnxruntime. `live` is a symbolic link, and its target is all that ever changes in production.
 #
 # ## A second process
 #
-# `mclrec serve live` answers over HTTP. Two things are given to it here: a table of the items, by whose columns requests may have rules, and a free
-# port. A deployment behind a proxy, with keys and several processes, is in [serving](../serving.md#behind-a-proxy).
+# `mclrec serve live` answers over HTTP. Here it is given two things: a table of the items, on whose columns requests may state rules, and a
+# free port. A deployment behind a proxy, with keys and several processes, is described in [serving](../serving.md#behind-a-proxy).
 
 # %%
 KINDS = {
@@ -101,7 +100,7 @@ with socket.socket() as probe:
 
 
 def ask(path, body=None):
-    """The JSON of an answer, also of a refusal."""
+    """The JSON of the answer, even if the request is refused."""
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}{path}", content, {"Content-Type": "application/json"}
@@ -120,7 +119,7 @@ while service.poll() is None:
     try:
         ask("/ready")
         break
-    except OSError:  # it does not listen yet
+    except OSError:  # the service is not listening yet
         time.sleep(0.1)
 model = ask("/model")
 print("answers by", model["engine"], "with", model["items"], "items")
@@ -128,8 +127,8 @@ print("answers by", model["engine"], "with", model["items"], "items")
 # %% [markdown]
 # ## Requests
 #
-# A request is a history. Where the shop would rather not send it each time, it sends events as they happen, and then a key: the session's items
-# stand in for the history, and the answer is the same.
+# A request contains a history. A shop that does not want to send the history each time can send events as they happen, and then only a
+# session key. The session's items replace the history, and the answer is the same.
 
 # %%
 history = ["SPAGHETTI DRY", "TOMATO SAUCE", "MEATBALLS"]
@@ -150,8 +149,8 @@ def shown(answer):
 shown(by_session)
 
 # %% [markdown]
-# **Rules** are the shop's own wishes, by columns of the table of items: only what is in stock and not frozen, at most three items of a
-# kind, and a hand on the scales for sweets. The list is exact: the best items against which no rule speaks.
+# **Rules** express what the shop wants, using columns of the table of items. Here: only items that are in stock and not frozen, a boost for
+# sweets, and at most three items of a kind. The list is exact: it contains the best items that the rules allow.
 
 # %%
 rules = {
@@ -162,7 +161,7 @@ rules = {
 shown(ask("/recommend", {"session": "4f1c0a", "k": 6, **rules}))
 
 # %% [markdown]
-# A wish that cannot be granted is refused with a reason, and nothing is guessed:
+# A request that cannot be fulfilled is refused with a reason; nothing is guessed:
 
 # %%
 print(ask("/recommend", {"session": "4f1c0a", "filter": {"knd": "dairy"}})["detail"])
@@ -170,18 +169,18 @@ print(ask("/recommend", {"session": "4f1c0a", "filter": {"knd": "dairy"}})["deta
 # %% [markdown]
 # ## Two nights
 #
-# In the evening of December 3 the log is a week longer. `mclrec.update` goes on from the live model, compares the new one with it and with
-# popularity on held-out items, trains it on everything, exports it, and lets `live` lead to it. In the meantime customers ask without a
-# break, and the service has to answer each of them.
+# On the evening of December 3 the log is a week longer. `mclrec.update` continues training from the live model, compares the new model with
+# it and with popularity on held-out items, trains the accepted model on everything, exports it, and points `live` to it. Meanwhile
+# customers keep sending requests, and the service has to answer every one of them.
 
 # %%
-asked = []  # when, how long it took, by which model
+asked = []  # time of the request, latency, model
 over = threading.Event()
 began = time.perf_counter()
 
 
 def customers():
-    """Ask for recommendations, one after the other, until all is over."""
+    """Request recommendations one after the other, until `over` is set."""
     known = rows[rows["item"].isin(set(data.item_ids)) & (rows["time"] <= data.times.max())]
     histories = [group["item"].tolist()[-10:] for _, group in known.groupby("user")]
     number = 0
@@ -211,8 +210,8 @@ print("accepted" if first_night.accepted else first_night.judgement.faults)
 print("the service has another model now:", answer["model"] != answer["before"])
 
 # %% [markdown]
-# In the second night something goes wrong that no check of columns or types would see: a join has given each row the item of another. The
-# update is trained as ever, and then refused.
+# On the second night something goes wrong that no check of columns or types would detect: a faulty join has given each row the item of
+# another row. The update is trained as usual, and then refused.
 
 # %%
 shuffle = np.random.default_rng(1)
@@ -226,8 +225,9 @@ for fault in second_night.judgement.faults:
 print("the link still leads to the model of", Path("live").readlink().parent.name)
 
 # %% [markdown]
-# What both nights were decided by: the difference of the new model from the earlier one and from popularity, with its 95 % interval. A
-# model is refused if it is surely worse than the earlier one, if it is not above popularity, or if it is below the floor.
+# The plot shows what both decisions were based on: the difference between the new model and the earlier one, and between the new model and
+# popularity, each with its 95 % confidence interval. A model is refused if it is significantly worse than the earlier one, if it is not
+# above popularity, or if it is below the floor.
 
 # %%
 nights = {"December 3": first_night.judgement, "December 10": second_night.judgement}
@@ -246,12 +246,12 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Note what found the damage. On a log that is wrong the earlier model is lost too, so that the comparison says little: the floor spoke. It
-# is worth having one.
+# Note what detected the damage. On a damaged log the earlier model does badly too, so the comparison with it shows little. It was the floor
+# that refused the model, so it is worth setting one.
 #
-# And this is what the customers noticed of it: each point is an answer, its colour the model that gave it. The machine was busy with
-# training all the time, and so was this notebook's own process, in which the customers live. Whatever took them longer than the service's
-# own clock says, further below, they have waited here.
+# The next plot shows what the customers noticed. Each point is an answer, and its colour is the model that gave it. The machine was busy
+# with training all the time, and so was the process of this notebook, in which the simulated customers run. Any time beyond what the
+# service itself measured (further below) was spent waiting in this process.
 
 # %%
 over.set()
@@ -274,13 +274,13 @@ plt.show()
 print(f"{len(answers):,} requests, {int((answers['model'] == 'failed').sum())} failed")
 
 # %% [markdown]
-# The check before the exchange is by held-out items of the same log. The check after it is by what was bought next, and needs a day:
-# [a night in a shop](../nightly.md#a-night-in-a-shop) is a script that does both, and rolls back.
+# The check before the switch uses held-out items of the same log. A check after the switch uses what was bought next, and takes a day:
+# [a night in a shop](../nightly.md#a-night-in-a-shop) is a script that does both, and rolls back if necessary.
 #
 # ## Watching it
 #
-# The service counts what it does at `/metrics`, in Prometheus' format. [The deployment](../serving.md#in-containers) brings a Grafana board and alerts; a few
-# lines show what they are made of.
+# The service publishes its metrics at `/metrics`, in Prometheus' format. [The deployment](../serving.md#in-containers) includes a Grafana
+# dashboard and alerts; a few lines show what these are based on.
 
 # %%
 with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
@@ -313,12 +313,12 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# At the end the service is asked to leave. It answers what it has accepted and leaves with status 0, which is what a supervisor wants to see.
+# Finally, the service is asked to shut down. It answers the requests that it has accepted and exits with status 0, as a supervisor expects.
 
 # %%
 service.send_signal(signal.SIGTERM)
 print("status", service.wait(60))
 
 # %% [markdown]
-# **Next:** [serving](../serving.md) with everything that was left out here, from keys to limits, and [every night](../nightly.md) as a timer, with
-# a month of it measured.
+# **Next:** [serving](../serving.md) covers everything that was left out here, from keys to limits, and [every night](../nightly.md) shows
+# updates by a timer, with a month of measurements.
