@@ -51,7 +51,7 @@ def portable_place(place: str) -> str:
 def decided_command(command: str, row: Mapping[str, Any]) -> str:
     """A command that trains in the same way on every machine.
 
-    ``precision = auto``, in the command or in its recipe, stands for the faster one on the machine that runs it; the
+    ``precision = auto``, in the command or in its recipe, depends on the machine that runs it; the
     returned command states the precision with which the row was trained.
 
     Args:

@@ -60,7 +60,7 @@ class TrainingConfig(Configuration):
         description="validate and keep a mean of the weights over all steps, step t weighted by t to this power",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="fp32", description="of matrix products in training; auto: bf16 where that is faster"
+        default="fp32", description="of matrix products in training; auto: bf16 where that is much faster"
     )
     graphs: Annotated[bool, Before(False)] = Field(
         default=False,
