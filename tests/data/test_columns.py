@@ -77,6 +77,11 @@ def test_time_is_needed_unless_rows_are_in_order() -> None:
     assert Columns(sequence="place").resolve(names, "log.csv").sequence == "place"
 
 
+def test_a_table_without_columns_says_so() -> None:
+    with pytest.raises(DataError, match=r"^log\.parquet: has no columns; a log needs user, item, time$"):
+        Columns().resolve([], "log.parquet")
+
+
 def test_all_columns_that_are_lacking_are_told_with_their_options() -> None:
     with pytest.raises(DataError) as caught:
         Columns().resolve(["сессия", "товар", "день"], "журнал.csv")

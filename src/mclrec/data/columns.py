@@ -225,6 +225,8 @@ class Columns:
 
     def _missing_columns_error(self, needed: Sequence[str], names: Sequence[str], place: str) -> DataError:
         """One error for all columns that are neither named nor can be guessed."""
+        if not names:
+            return DataError(f"{place}: has no columns; a log needs {', '.join(needed)}")
         lacking = [
             role
             for role in needed

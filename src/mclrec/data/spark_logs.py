@@ -15,6 +15,7 @@ from mclrec.data.raw_tables import ParquetTable, RawTable, SparkTable
 from mclrec.data.typed_text import missing
 from mclrec.data.watched_columns import watched_columns, watched_in_frame
 from mclrec.errors import DataError
+from mclrec.wording import count_of
 
 __all__ = ["is_spark", "of_spark", "spark_holds", "spark_reads", "spark_table"]
 
@@ -176,7 +177,7 @@ def _refuse_values(frame: nw.LazyFrame[Any], kinds: dict[str, nw.dtypes.DType], 
     for name, count in found.items():
         if name.endswith(" odd") and count:
             what = "beyond 64 bits" if name == "time odd" else "not whole numbers, or beyond 2^53"
-            raise DataError(f"{place}: {name.removesuffix(' odd')}: {count} values are {what}")
+            raise DataError(f"{place}: {name.removesuffix(' odd')}: {count_of(count, 'value')} {what}")
 
 
 def _is_missing(role: str, kind: nw.dtypes.DType) -> nw.Expr:
