@@ -1,4 +1,4 @@
-"""Choice of precision where the recipe leaves it open: bf16 if it is much faster on this machine, or the one a run began with."""
+"""Choice of precision where the recipe leaves it open: bf16 if it is much faster here, or what a run began with."""
 
 from __future__ import annotations
 
