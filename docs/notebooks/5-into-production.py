@@ -67,10 +67,10 @@ measured = mclrec.train(
 final = mclrec.finalize(measured, out="runs/final", progress=False)
 exported = mclrec.export(final)
 Path("live").symlink_to("runs/final")
-print(f"measured: NDCG@10 {measured.metrics['F']['NDCG@10']:.4f}, by {measured.record.best_epoch} epochs")
+print(f"measured: NDCG@10 {measured.metrics['F']['NDCG@10']:.4f}, after {measured.record.best_epoch} epochs")
 size = sum(path.stat().st_size for path in exported.iterdir())
 print(f"final: has learnt from {final.info.split}, for {final.record.epochs} epochs")
-print(f"export: {size / 1e6:.1f} MB; who answers by it needs no torch")
+print(f"export: {size / 1e6:.1f} MB; answering with it needs no torch")
 
 # %% [markdown]
 # The export is read by onnxruntime. `live` is a symbolic link, and its target is all that ever changes in production.
@@ -122,7 +122,7 @@ while service.poll() is None:
     except OSError:  # the service is not listening yet
         time.sleep(0.1)
 model = ask("/model")
-print("answers by", model["engine"], "with", model["items"], "items")
+print("answers with", model["engine"], "with", model["items"], "items")
 
 # %% [markdown]
 # ## Requests
@@ -222,7 +222,7 @@ second_night = mclrec.update(
 print("accepted" if second_night.accepted else "refused")
 for fault in second_night.judgement.faults:
     print("-", fault)
-print("the link still leads to the model of", Path("live").readlink().parent.name)
+print("the link still points to the model of", Path("live").readlink().parent.name)
 
 # %% [markdown]
 # The plot shows what both decisions were based on: the difference between the new model and the earlier one, and between the new model and
