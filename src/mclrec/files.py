@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import atexit
 import errno
+import glob
 import hashlib
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ __all__ = [
     "atomic_directory",
     "atomic_file",
     "cache_folder",
+    "check_not_read",
     "check_writable",
     "disk_is_full",
     "irregular",
@@ -149,6 +151,30 @@ def check_writable(path: Path, kind: Literal["file", "folder", "whole folder"] =
     except OSError as problem:
         reason = system_reason(problem)
         raise OutputError(f"{path}: cannot be written: {reason}; give another place") from None
+
+
+def check_not_read(path: Path, inputs: Iterable[object]) -> None:
+    """Check, before the work begins, that a file to be written is not one that the work reads.
+
+    Args:
+        path: path to be written.
+        inputs: what is read: paths of files, and patterns of them; everything else is ignored.
+
+    Raises:
+        OutputError: one of the inputs is that file.
+    """
+    target = replaceable_file(path)
+    for one in inputs if target.exists() else ():
+        with suppress(OSError, ValueError):  # a name too long for a file, or with a null byte
+            if isinstance(one, str | Path) and any(map(target.samefile, _files_of(Path(one)))):
+                raise OutputError(
+                    f"{path}: is read by the same command, and would be lost; give another file"
+                )
+
+
+def _files_of(path: Path) -> Iterable[Path]:
+    """The file at a path, or those that match a pattern."""
+    return [path] if path.exists() else map(Path, glob.glob(str(path)))  # noqa: PTH207 - absolute too
 
 
 def _nearest_folder(path: Path, *, itself: bool) -> Path:

@@ -267,6 +267,28 @@ def test_recommend_popular_items_to_nobody(cli: Cli, world: Path, history: str) 
     assert [row["score"] for row in json.loads(found.out)] == [count for count, _ in best]
 
 
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("recommend markov --users all", "log.csv"),
+        ("recommend markov --users *.csv", "log.csv"),
+        ("recommend markov --users . --allow a.csv", "a.csv"),
+        ("recommend markov --users log.csv --items i.csv", "i.csv"),
+        ("recommend markov --users log.csv --exclude i.csv", "i.csv"),
+        ("recommend markov --users log.csv --allow i.csv", "i.csv"),
+        ("recommend markov --users log.csv", "markov/items.parquet"),
+        ("inspect log.csv", "log.csv"),
+    ],
+)
+def test_no_output_replaces_what_the_command_reads(words: str, out: str, cli: Cli, world: Path) -> None:
+    for name in ("i.csv", "a.csv"):
+        Path(name).write_text("id,price\ni1,1\n")
+    before = Path(out).read_bytes()
+    found = cli(*words.split(), "--out", out)
+    assert (found.status, Path(out).read_bytes()) == (2, before)
+    assert f"{out}: is read by the same command, and would be lost; give another file" in found.err
+
+
 def test_recommend_to_every_user_of_the_run(cli: Cli, world: Path) -> None:
     found = cli("recommend", "sasrec", "--users", "all", "--out", "all.parquet", "--k", 3)
     assert (found.status, found.out) == (0, "all.parquet: up to 3 items for each of 30 users\n")

@@ -122,8 +122,8 @@ def test_the_log_itself_and_what_is_no_file_are_not_replaced(tmp_path: Path, run
     os.mkfifo(tmp_path / "pipe.csv")
     model = Model.load(run)
     for out, message in (
-        ("log.csv", "is the log"),
-        ("link.csv", "is the log"),
+        ("log.csv", "is read by the same command"),
+        ("link.csv", "is read by the same command"),
         ("pipe.csv", "is a device or a pipe"),
     ):
         with pytest.raises(OutputError, match=message):

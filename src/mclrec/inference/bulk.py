@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from mclrec.data.packed import IntArray, Packed, ranges
 from mclrec.data.sequences import SequenceData, is_saved
 from mclrec.data.vocabulary import OutsideId, Vocabulary
-from mclrec.errors import ConfigError, OutputError
-from mclrec.files import atomic_file, check_writable, remove_leftovers, replaceable_file
+from mclrec.errors import ConfigError
+from mclrec.files import atomic_file, check_not_read, check_writable, remove_leftovers
 from mclrec.inference.compiled_rules import CompiledRules
 from mclrec.inference.queries import DenseQuery, Ranked
 from mclrec.inference.runtime import Runtime
@@ -288,16 +288,29 @@ def check_format(out: Path) -> _Writer:
     return writer
 
 
-def check_out(users: object, out: Path) -> None:
+def check_out(users: object, out: Path, *further: object) -> None:
     """Check, before any work, that the output file may be written.
 
+    Args:
+        users: the log of the users, or what it became.
+        out: the output file.
+        further: paths of other files that are read.
+
     Raises:
-        OutputError: it is the log of the users, not a regular file, or not writable.
+        OutputError: it is one of the files that are read, not a regular file, or not writable.
     """
-    target = replaceable_file(out)
     check_writable(out)
-    if isinstance(users, str | Path) and target.exists() and Path(users).exists() and target.samefile(users):
-        raise OutputError(f"{out}: is the log of the users; give another file for the recommendations")
+    check_not_read(out, [users, *_paths_behind(users), *further])
+
+
+def _paths_behind(users: object) -> Iterator[str]:
+    """Paths from which prepared data were read, or a pattern of the files of a folder that is a log."""
+    if isinstance(users, str | Path) and Path(users).is_dir() and not is_saved(Path(users)):
+        yield str(Path(users) / "*")
+    origin = users.origin if isinstance(users, SequenceData) else None
+    while origin is not None:
+        yield from filter(None, [origin.path, *(origin.parts or {}).values()])
+        origin = origin.log
 
 
 def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

@@ -87,12 +87,14 @@ class ItemFacts:
         num_items: V.
         titles: (V + 1,) by dense id, an empty text for an item without one; empty if the table has no titles.
         checksum: of the file.
+        path: of the file.
     """
 
     columns: dict[str, FactColumn]
     num_items: int
     titles: tuple[str, ...]
     checksum: str
+    path: Path
 
 
 def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
@@ -123,7 +125,7 @@ def read_item_facts(path: Path, items: Vocabulary) -> ItemFacts:
             name: _column(name, column.take(pa.array(rows)), dense[rows], len(items))
             for name, column in zip(names[1:], columns, strict=True)
         }
-    return ItemFacts(found, len(items), _titles(found.values()), sha256_file(path))
+    return ItemFacts(found, len(items), _titles(found.values()), sha256_file(path), path)
 
 
 def _check_items(path: Path, ids: Sequence[Any], dense: IntArray, items: Vocabulary) -> None:

@@ -332,7 +332,7 @@ class Model:
 
         Raises:
             ConfigError: different recommendations to the same file are unfinished, or the format is unknown.
-            OutputError: ``out`` is the log itself, or not a regular file.
+            OutputError: ``out`` is the log itself or the table of items, or not a regular file.
             DataError: the log cannot be read.
             EvaluationError: k is not between 1 and the number of items.
         """
@@ -340,7 +340,7 @@ class Model:
         check_flag("include_seen", include_seen)
         place = path_of("out", out)
         check_format(place)
-        check_out(users, place)
+        check_out(users, place, getattr(self._runtime.rules.facts, "path", None))
         data = users_of(users, columns, reading)
         options = BulkOptions(
             int(k),

@@ -88,13 +88,14 @@ def backtest(
     runs are kept, and the same command goes on.
     """
     from mclrec.extras import require
-    from mclrec.files import check_writable
+    from mclrec.files import check_not_read, check_writable
     from mclrec.runs.backtesting import CHEAP, BacktestRequest, run_backtest
     from mclrec.training.reporting import ProgressReporter
 
     if page is not None:
         require("a report")
         check_writable(page)
+        check_not_read(page, [data])
     console = PlainConsole(stderr=True)
     request = BacktestRequest(
         data,

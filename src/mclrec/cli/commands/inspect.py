@@ -65,13 +65,14 @@ def inspect(
     from mclrec.data.measures import intake_of
     from mclrec.errors import ConfigError
     from mclrec.extras import require
-    from mclrec.files import check_writable
+    from mclrec.files import check_not_read, check_writable
 
     if seed is not None and not order:
         raise ConfigError("--seed is the seed of --order; add --order, or leave out --seed")
     if out is not None:
         require("a report")
         check_writable(out)
+        check_not_read(out, [data])
     found = load(data, reading=reading, engine=engine)
     intake = intake_of(found)
     if not as_json:

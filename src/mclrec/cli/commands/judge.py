@@ -132,12 +132,13 @@ def judge(
     """
     from mclrec.evaluation.recommended_columns import ListColumns
     from mclrec.extras import require
-    from mclrec.files import check_writable
+    from mclrec.files import check_not_read, check_writable
     from mclrec.runs.judging import AskedSplit, open_case
 
     if report is not None:
         require("a report")
         check_writable(report)
+        check_not_read(report, [data, *lists, *(one.partition("=")[2] for one in lists)])
     case = open_case(
         lists,
         ListColumns(list_user, list_item, list_rank, list_score, list_in_order),

@@ -129,10 +129,11 @@ def recommend(
         raise ConfigError(f"{reading.words()[0]} goes with --users LOG")
     from mclrec.inference.bulk import check_format, check_out
     from mclrec.inference.model import Model
+    from mclrec.inference.published_models import PUBLISHED_FILES
 
     if out is not None:
         check_format(out)
-        check_out(users, out)
+        check_out(users, out, exclude, allow, items, *(run / name for name in PUBLISHED_FILES))
     excluded, allowed = (
         () if exclude is None else read_ids(exclude),
         None if allow is None else read_ids(allow),
