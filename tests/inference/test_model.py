@@ -183,11 +183,12 @@ def test_without_a_known_item_the_popular_ones_are_given() -> None:
     assert str(caught[1].message) == "2 histories without a known item get the popular items"
 
 
-@pytest.mark.parametrize("call", ["recommend", "recommend_batch"])
+@pytest.mark.parametrize("call", ["recommend", "recommend_batch", "explain"])
 def test_warnings_point_to_the_caller(call: str) -> None:
-    history = ["x"] if call == "recommend" else [["x"]]
+    history = [["x"]] if call == "recommend_batch" else ["x"]
     with pytest.warns(MclrecWarning) as caught:
-        getattr(MODEL, call)(history, 2)
+        getattr(MODEL, call)(history, ["item 1"] if call == "explain" else 2)
+    assert len(caught) == 2
     assert {warning.filename for warning in caught} == {__file__}
 
 
@@ -445,7 +446,8 @@ def test_similar_items_explanations_and_vectors() -> None:
 
     history = ["item 1", "x", "item 2", "item 5", "item 4"]
     known = [name for name in history if name != "x"]
-    [one, other] = MODEL.explain(history, ["item 9", "item 1"], user="ann")
+    with pytest.warns(MclrecWarning, match="^item 'x' is not in the model's catalogue and is skipped$"):
+        [one, other] = MODEL.explain(history, ["item 9", "item 1"], user="ann")
     for found in (one, other):
         scores = dict(naive(known, 12, include_seen=True, user=1))
         assert found.score == pytest.approx(scores[str(found.item)], abs=1e-5)
@@ -458,7 +460,11 @@ def test_similar_items_explanations_and_vectors() -> None:
             left = dict(naive([name for name in known if name != reason.item], 12, include_seen=True, user=1))
             expected = scores[str(found.item)] - left[str(found.item)]
             assert reason.difference == pytest.approx(expected, abs=1e-5)
-    assert MODEL.explain(["x", "item 1"], ["item 9"])[0].because == []  # nothing to compare with
+    assert MODEL.explain(["item 1"], ["item 9"])[0].because == []  # nothing to compare with
+    with pytest.warns(
+        MclrecWarning, match="^without a known item in the history, scores are counts in training"
+    ):
+        assert MODEL.explain([], ["item 1"])[0].score == COUNTS[NAMES.index("item 1") + 1]
     with pytest.raises(EvaluationError, match="unknown item 'item 99'"):
         MODEL.explain(history, ["item 99"])
 
@@ -468,6 +474,8 @@ def test_similar_items_explanations_and_vectors() -> None:
     for row, wanted in enumerate((naive(NAMES[:2], 12, True, 1), naive(NAMES[2:3], 12, True, 0))):
         assert [NAMES[place] for place in np.argsort(-products[row])] == [item for item, _ in wanted]
     assert MODEL.item_vectors(["item 4"]).tolist() == [MODEL.item_vectors()[3].tolist()]
+    MODEL.item_vectors()[:] *= 2  # the caller's own
+    assert queries @ MODEL.item_vectors().T == pytest.approx(products)
     with pytest.raises(EvaluationError, match="history 1 has no known item"):
         MODEL.vectors([["item 1"], []])
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list, is_integer
 from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
 from mclrec.inference.bulk import BulkFacts
+from mclrec.inference.queries import Query
 from mclrec.wording import count_of
 
-__all__ = ["check_history", "check_k", "told_lists", "warn_of", "warn_of_bulk"]
+__all__ = [
+    "check_history",
+    "check_k",
+    "queries_of",
+    "told_lists",
+    "warn_of",
+    "warn_of_bulk",
+    "warn_of_reasons",
+]
 
 
 def check_k(k: int, num_items: int) -> None:
@@ -64,6 +73,53 @@ def warn_of(unknown: Iterable[Sequence[OutsideId]], empty: int, stacklevel: int)
             else f"{empty} histories without a known item get"
         )
         warnings.warn(f"{subject} the popular items", MclrecWarning, stacklevel=stacklevel)
+
+
+def warn_of_reasons(unknown: Sequence[OutsideId], known: bool, stacklevel: int) -> None:
+    """Warn which items of an explained history are unknown, and that scores are counts if none is known.
+
+    Args:
+        unknown: unknown items of the history.
+        known: whether one of its items is known.
+        stacklevel: of the package's caller, relative to this function.
+    """
+    warn_of([unknown], 0, stacklevel + 1)
+    if not known:
+        text = "without a known item in the history, scores are counts in training, which nothing explains"
+        warnings.warn(text, MclrecWarning, stacklevel=stacklevel)
+
+
+def queries_of(
+    histories: Sequence[Sequence[OutsideId]],
+    users: Sequence[OutsideId | None] | None,
+    asked: Query,
+) -> Iterator[Query]:
+    """One query per history; all other fields are those of ``asked``.
+
+    Raises:
+        EvaluationError: there is not one user per history, or a history is not a list.
+    """
+    histories = list(id_list(histories))
+    if users is None:
+        users = [None] * len(histories)
+    elif len(users := list(id_list(users))) != len(histories):
+        raise EvaluationError(
+            f"{count_of(len(users), 'user')} for {count_of(len(histories), 'history', 'histories')}: give one for "
+            "each, or none"
+        )
+    for history, user in zip(histories, users, strict=True):
+        check_history(history)
+        yield Query(
+            list(history),
+            user,
+            asked.k,
+            asked.exclude,
+            asked.allow,
+            asked.include_seen,
+            asked.filter,
+            asked.boost,
+            asked.diversify,
+        )
 
 
 def told_lists(

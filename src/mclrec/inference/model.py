@@ -16,14 +16,21 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.packed import Packed
 from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list
 from mclrec.errors import EvaluationError
-from mclrec.inference.asked import check_history, check_k, told_lists, warn_of, warn_of_bulk
+from mclrec.inference.asked import (
+    check_history,
+    check_k,
+    queries_of,
+    told_lists,
+    warn_of,
+    warn_of_bulk,
+    warn_of_reasons,
+)
 from mclrec.inference.bulk import BulkOptions, check_format, check_out, recommend_users, users_of
 from mclrec.inference.explain import LeaveOneOut
 from mclrec.inference.published_models import model_directory
 from mclrec.inference.queries import Explanation, Query, RecommendationBatch, Recommendations
 from mclrec.inference.runtime import EngineName, Runtime, load_runtime
 from mclrec.inference.top_k import FloatArray
-from mclrec.wording import count_of
 
 if TYPE_CHECKING:
     from mclrec.data.columns import Columns
@@ -250,6 +257,7 @@ class Model:
             plan = LeaveOneOut.of(self._runtime, history, items, user)
         except KeyError as unknown:
             raise EvaluationError(self._runtime.catalogue.unknown_item(unknown.args[0])) from None
+        warn_of_reasons(plan.unknown, any(plan.dense), stacklevel=3)
         return plan.explain(self._runtime.engine.answer(plan.queries))
 
     def vectors(
@@ -269,7 +277,7 @@ class Model:
         Raises:
             EvaluationError: the model has no vectors, a history has no known item, or users do not match histories.
         """
-        decoded = self._runtime.decode(_queries(histories, users, Query(k=1)))
+        decoded = self._runtime.decode(queries_of(histories, users, Query(k=1)))
         warn_of((one.unknown for one in decoded), empty=0, stacklevel=3)
         for row, one in enumerate(decoded):
             if not len(one.query.history):
@@ -279,14 +287,14 @@ class Model:
         return self._runtime.engine.query_vectors(packed, ids)
 
     def item_vectors(self, items: Sequence[OutsideId] | None = None) -> FloatArray:
-        """(m, d) vectors of some items, or of all in the order of ``model.items``.
+        """(m, d) copy of the vectors of some items, or of all in the order of ``model.items``.
 
         Raises:
             EvaluationError: the model has no vectors, or an item is unknown.
         """
         vectors = self._runtime.engine.item_vectors()
         if items is None:
-            return vectors[1:]
+            return vectors[1:].copy()
         items = list(id_list(items))
         dense = self.items.dense_all(items)
         if not dense.all():
@@ -362,39 +370,6 @@ class Model:
         check_k(asked.k, len(self.items))
         exclude, allow = told_lists(self.items, asked.exclude, asked.allow, stacklevel=4)
         asked = replace(asked, exclude=exclude, allow=allow)
-        answers = self._runtime.answer(_queries(histories, users, asked))
+        answers = self._runtime.answer(queries_of(histories, users, asked))
         warn_of((one.unknown for one in answers), sum(one.popular for one in answers), stacklevel=4)
         return RecommendationBatch(answers)
-
-
-def _queries(
-    histories: Sequence[Sequence[OutsideId]],
-    users: Sequence[OutsideId | None] | None,
-    asked: Query,
-) -> Iterator[Query]:
-    """One query per history; all other fields are those of ``asked``.
-
-    Raises:
-        EvaluationError: there is not one user per history, or a history is not a list.
-    """
-    histories = list(id_list(histories))
-    if users is None:
-        users = [None] * len(histories)
-    elif len(users := list(id_list(users))) != len(histories):
-        raise EvaluationError(
-            f"{count_of(len(users), 'user')} for {count_of(len(histories), 'history', 'histories')}: give one for "
-            "each, or none"
-        )
-    for history, user in zip(histories, users, strict=True):
-        check_history(history)
-        yield Query(
-            list(history),
-            user,
-            asked.k,
-            asked.exclude,
-            asked.allow,
-            asked.include_seen,
-            asked.filter,
-            asked.boost,
-            asked.diversify,
-        )
