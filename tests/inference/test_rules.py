@@ -77,6 +77,9 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
         "tags": pa.array([["x"], [], None]),
         "nothing": pa.nulls(3),
         "nan": pa.array([float("nan"), 1.0, None]),
+        "single": pa.array([10.1, 9.99, None], pa.float32()),
+        "half": pa.array(np.array([10.1, 0.3, 7], np.float16)),
+        "wait": pa.array([100, 5, None], pa.duration("s")),
     }
     pq.write_table(pa.table(columns), tmp_path / "items.parquet")
     book = RuleBook(read_item_facts(tmp_path / "items.parquet", Vocabulary([1, 2, 3, 4][:3])))
@@ -91,6 +94,13 @@ def test_parquet_of_all_types(tmp_path: Path) -> None:
     assert passing(large={"min": 2**60 + 1}) == [3]
     assert passing(unsigned={"min": 1e18}) == [3]
     assert passing(money={"max": 1.5}) == [3]
+    for ten in (10.1, np.float32(10.1)):  # a double of 10.1 is not one of the single-precision number
+        assert passing(single=ten) == passing(single={"min": ten}) == [3]
+        assert passing(single={"max": ten}) == [1, 3]
+    assert passing(half={"max": 10.1}) == [1, 2, 3]
+    assert passing(half=0.3) == [1]
+    with pytest.raises(ConfigError, match=r"column 'wait' holds duration\[s\], which rules cannot use"):
+        passing(wait={"max": "50"})  # as text, 100 would be less
     assert passing(kind=["b", None]) == [1, 2]
     assert passing(day={"min": "2026-05-02"}) == [2]
     assert passing(nothing=None) == [1, 2, 3]

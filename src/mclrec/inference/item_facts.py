@@ -207,11 +207,11 @@ def _column(name: str, column: pa.Array, dense: IntArray, num_items: int) -> Fac
     if pa.types.is_integer(kind):
         return FactColumn(name, "number", _spread(column.fill_null(0), dense, num_items, np.int64), there)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        values = _spread(column.cast(pa.float64()).fill_null(np.nan), dense, num_items, np.float64)
+        values = _spread(_doubles(column).fill_null(np.nan), dense, num_items, np.float64)
         return FactColumn(name, "number", values, there & ~np.isnan(values))
     if pa.types.is_null(kind):
         column = column.cast(pa.string())
-    elif pa.types.is_dictionary(kind) or pa.types.is_temporal(kind):
+    elif pa.types.is_dictionary(kind) or (pa.types.is_temporal(kind) and not pa.types.is_duration(kind)):
         column = pc.cast(column, pa.string())  # ISO dates such as 2026-06-02 sort by time
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return FactColumn(name, "other", np.zeros(num_items + 1, np.bool_), there, described=str(kind))
@@ -229,6 +229,14 @@ def _signed(column: pa.Array) -> pa.Array:
         return column.cast(pa.int64())
     except pa.ArrowInvalid:
         return column.cast(pa.float64(), safe=False)
+
+
+def _doubles(column: pa.Array) -> pa.Array:
+    """Cast numbers to doubles: to those of their decimal digits, so that 10.1 in single precision equals 10.1."""
+    if not (pa.types.is_float32(column.type) or pa.types.is_float16(column.type)):
+        return column.cast(pa.float64())
+    distinct, places = np.unique(column.to_numpy(zero_copy_only=False), return_inverse=True)
+    return pa.array(distinct.astype(str).astype(np.float64)[places.reshape(-1)])
 
 
 def _spread(column: pa.Array, dense: IntArray, num_items: int, kind: type[Any]) -> npt.NDArray[Any]:

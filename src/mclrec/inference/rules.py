@@ -244,7 +244,7 @@ def _value(where: str, given: Any) -> Value:
     Raises:
         ConfigError: it is not text, a number or a boolean, or it is too long or too large.
     """
-    value = given.item() if isinstance(given, np.generic) else given
+    value = _plain(given)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str) and len(value) <= _LONGEST:
@@ -257,6 +257,13 @@ def _value(where: str, given: Any) -> Value:
         f"{where}: should be text, a number, true or false, a list of these, or an object with min, max or not; not "
         f"{quoted(given)}"
     )
+
+
+def _plain(given: Any) -> Any:
+    """A scalar of NumPy as a plain Python one; a single-precision number as the double of its decimal digits."""
+    if isinstance(given, np.floating):
+        return float(str(given))
+    return given.item() if isinstance(given, np.generic) else given
 
 
 def _boosts(given: Any) -> tuple[Boost, ...]:
@@ -292,7 +299,7 @@ def _boost(given: Any) -> Boost:
 
 
 def _number(key: str, given: Any) -> float:
-    value = given.item() if isinstance(given, np.generic) else given
+    value = _plain(given)
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
         raise ConfigError(f"boost: {key} = {quoted(given)}: should be a number")
     return float(value)
