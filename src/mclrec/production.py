@@ -50,11 +50,14 @@ def export(
 
     check_choice("format", format, ("onnx", "vectors"))
     directory, place = open_run(run).directory, None if out is None else path_of("out", out)
+    asked = Reading.of(reading, columns=columns)
+    if users is None and asked != Reading():
+        raise ConfigError("columns and reading go with users")
     if format == "onnx" and users is None:
         return export_onnx(directory, place, index).directory
     if format == "vectors" and index is None:
         log = None if users is None else path_of("users", users)
-        return export_vectors(directory, place, users=log, reading=Reading.of(reading, columns=columns))
+        return export_vectors(directory, place, users=users if isinstance(users, str) else log, reading=asked)
     raise ConfigError("users needs the format vectors, index needs the format onnx")
 
 

@@ -21,8 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
+from mclrec.data.columns import Columns
+from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
-from mclrec.errors import ConfigError, InUseError, OutputError
+from mclrec.errors import ConfigError, DataError, InUseError, OutputError
 from mclrec.inference import bulk
 from mclrec.inference.model import Model
 from mclrec.locks import lock_in
@@ -130,6 +132,17 @@ def test_the_log_itself_and_what_is_no_file_are_not_replaced(tmp_path: Path, run
             model.recommend_file(log, tmp_path / out, 3)
     assert log.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "log.csv", "pipe.csv", "run"]
+
+
+def test_prepared_users_are_not_read_differently(tmp_path: Path, run: Path) -> None:
+    model = Model.load(run)
+    DATA.save(tmp_path / "prepared")
+    users: list[Any] = [DATA, tmp_path / "prepared", str(tmp_path / "prepared")]
+    for source in users:
+        for option in ({"columns": Columns(user="customer")}, {"reading": Reading(where="item = 'a'")}):
+            with pytest.raises(DataError, match="is already prepared; give the log itself"):
+                model.recommend_file(source, tmp_path / "recs.parquet", 3, **option)
+        assert model.recommend_file(source, tmp_path / "recs.parquet", 3) == DATA.num_users
 
 
 PROGRAM = """

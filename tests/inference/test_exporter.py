@@ -17,6 +17,10 @@ import torch
 from tests.helpers import edit_sealed, tiny_data, write_log
 from tests.inference.onnx_export import DATA, make, queries, save_run, write_expected
 
+import mclrec
+from mclrec.data.columns import Columns
+from mclrec.data.loading import prepare
+from mclrec.data.origin import Reading
 from mclrec.errors import ConfigError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
 from mclrec.inference import exporter
 from mclrec.inference.exporter import export_onnx
@@ -228,6 +232,13 @@ def test_vectors(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run", "gru4rec")
     log = write_log(tmp_path / "log.csv", tiny_data(users=9, items=DATA.num_items))
     out = export_vectors(run, tmp_path / "out", users=log)
+    prepare(log, min_count=1).save(tmp_path / "prepared")
+    other = export_vectors(run, tmp_path / "other", users=tmp_path / "prepared")
+    assert pq.read_table(other / "users.parquet") == pq.read_table(out / "users.parquet")
+    assert export_vectors(run, tmp_path / "named", users="complete-journey").is_dir()
+    for option in ({"columns": Columns(user="u")}, {"reading": Reading(where="item = 'a'")}):
+        with pytest.raises(ConfigError, match="columns and reading go with users"):
+            mclrec.export(run, tmp_path / "unread", format="vectors", **option)
     items, users = pq.read_table(out / "items.parquet"), pq.read_table(out / "users.parquet")
     assert items["id"].to_pylist() == list(DATA.item_ids)
     vectors = np.load(out / "vectors.npy")

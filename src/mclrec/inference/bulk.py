@@ -89,13 +89,13 @@ class _Bulk:
 
 def users_of(users: Any, columns: Columns | None, reading: Reading | None) -> SequenceData:
     """The users and histories of prepared data, or of a log, which is not filtered."""
-    if isinstance(users, SequenceData):
+    if isinstance(users, SequenceData) and columns is None and reading is None:
         return users
     # Reading logs needs the database engine; recommending does not.
-    from mclrec.data.loading import load, prepare
+    from mclrec.data.loading import is_prepared, load, prepare
 
-    if isinstance(users, str | Path) and is_saved(Path(users)):
-        return load(users)
+    if is_prepared(users):
+        return load(users, reading=reading, columns=columns)
     return prepare(users, reading=reading, min_count=1, columns=columns)
 
 

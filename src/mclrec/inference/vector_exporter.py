@@ -15,6 +15,7 @@ from mclrec.data.packed import Packed
 from mclrec.data.parquet_files import write_parquet
 from mclrec.data.vocabulary import Vocabulary
 from mclrec.files import atomic_directory, atomic_file, check_writable
+from mclrec.inference.bulk import users_of
 from mclrec.inference.export_folder import check_free, checksums, locked, vector_model
 from mclrec.inference.history_gains import NearGains
 from mclrec.inference.onnx_engine import VECTORS
@@ -39,7 +40,7 @@ _USERS = 8192  # users encoded at once
 
 
 def export_vectors(
-    run: Path, out: Path | None = None, *, users: Path | None = None, reading: Reading | None = None
+    run: Path, out: Path | None = None, *, users: str | Path | None = None, reading: Reading | None = None
 ) -> Path:
     """Write ``items.parquet`` (id, vector, bias, count), ``vectors.npy`` (V, d) and optionally users' query vectors.
 
@@ -110,12 +111,10 @@ def _lists(vectors: FloatArray) -> pa.Array:
 
 @torch.inference_mode()
 def _write_users(
-    path: Path, loaded: LoadedModel, model: VectorRecommender, log: Path, reading: Reading | None
+    path: Path, loaded: LoadedModel, model: VectorRecommender, log: str | Path, reading: Reading | None
 ) -> None:
     """Write the query vectors of a log's users that have a known item, in batches."""
-    from mclrec.data.loading import prepare
-
-    data = prepare(log, reading=reading, min_count=1)
+    data = users_of(log, None, reading)
     dense = np.concatenate([[0], loaded.items.dense_all(data.item_ids)])
     known = loaded.users or Vocabulary([])
     width = model.items().weight.shape[1]

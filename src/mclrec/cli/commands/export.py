@@ -46,7 +46,7 @@ def export(
         typer.Option(metavar="faiss", help="With onnx: an index over the items, for a million or more."),
     ] = None,
     users: Annotated[
-        Path | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
+        str | None, typer.Option(metavar="LOG", help="With vectors: also those of this log's users.")
     ] = None,
     *,
     reading: Reading,
