@@ -227,6 +227,15 @@ def test_words_of_the_command_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=said):
             named_runs(words)
+    for names, said in (
+        ([], "no model"),
+        (["A b"], "'A b' is not a name"),
+        ([*"abcdefghijklmnopq"], "17 models"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            check_shares(None, names)
+    with pytest.raises(ConfigError, match=r"--split: \[90, 10\]: should be a share by arm"):
+        check_shares([90, 10], ["A", "B"])  # type: ignore[arg-type]
     assert check_shares(None, ["A", "B"]) == {"A": 0.5, "B": 0.5}
     assert check_shares(_shares("A=90,B=10"), ["A", "B"]) == {"A": 0.9, "B": 0.1}
     for text, said in (

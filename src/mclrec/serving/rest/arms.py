@@ -126,16 +126,26 @@ def named_runs(words: Sequence[str]) -> dict[str, Path]:
             raise ConfigError(
                 f"{quoted(word)}: with several models each needs a name, as in A=runs/a B=runs/b"
             )
-        if not _NAME.fullmatch(name):
-            raise ConfigError(
-                f"{quoted(name)} is not a name of an arm: use at most 32 letters, digits, -, _ and ."
-            )
+        _check_name(name)
         if name in found:
             raise ConfigError(f"two models are called {name}")
         found[name] = Path(place)
-    if len(found) > _MOST:
-        raise ConfigError(f"{len(found)} models: at most {_MOST}")
+    _check_number(len(found))
     return found
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{quoted(name)} is not a name of an arm: use at most 32 letters, digits, -, _ and ."
+        )
+
+
+def _check_number(models: int) -> None:
+    if not models:
+        raise ConfigError("no model to serve: give at least one")
+    if models > _MOST:
+        raise ConfigError(f"{models} models: at most {_MOST}")
 
 
 def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:
@@ -148,6 +158,11 @@ def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[
     Raises:
         ConfigError: an arm is missing or unknown, or the numbers are not valid shares.
     """
+    _check_number(len(names))
+    for name in names if len(names) > 1 or names[0] else ():
+        _check_name(name)
+    if split is not None and not isinstance(split, Mapping):
+        raise ConfigError(f"--split: {quoted(split)}: should be a share by arm, such as A=90,B=10")
     if split is None:
         return dict.fromkeys(names, 1 / len(names))
     for name, share in split.items():
