@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from mclrec.data.batches import Histories
 from mclrec.data.vocabulary import OutsideId, Vocabulary
-from mclrec.errors import ConfigError, DataError, EvaluationError, MclrecWarning, ModelFileError
+from mclrec.errors import ConfigError, DataError, EvaluationError, MclrecError, MclrecWarning, ModelFileError
 from mclrec.inference import bulk, engine, exact_ranker
 from mclrec.inference import model as model_module
 from mclrec.inference.catalogue import Catalogue
@@ -398,6 +398,9 @@ def test_excluded_and_allowed_items() -> None:
         assert_same(row, MODEL.recommend(one, 12, exclude=["item 5"], allow=allowed))
 
 
+LISTS = ("history", "exclude", "allow")
+
+
 def test_queries_have_options_of_their_own_and_answers_say_what_was_unknown() -> None:
     queries = [
         Query(["item 1", "x", "item 2", "x"], "bob", 3),
@@ -414,6 +417,17 @@ def test_queries_have_options_of_their_own_and_answers_say_what_was_unknown() ->
         list(MODEL.answer([Query(k=0)]))
     with pytest.raises(EvaluationError, match="a history is a list"):
         list(MODEL.answer([Query("item 1")]))
+    odd: list[tuple[Any, str]] = [
+        ({"history": ["item 1"]}, "not a Query"),
+        (["item 1"], "not a Query"),
+        (Query(["item 1"], include_seen="no"), "include_seen = 'no': should be true or false"),  # type: ignore[arg-type]
+        *((Query(**{name: iter(["x", "item 1"])}), f"{name} .* can be read only once") for name in LISTS),
+    ]
+    for query, said in odd:
+        with pytest.raises(MclrecError, match=said):
+            list(MODEL.answer([query]))
+    with pytest.raises(EvaluationError, match="a query by itself"):
+        list(MODEL.answer(Query(["item 1"])))  # type: ignore[arg-type]
 
 
 def test_any_number_of_queries_is_answered_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

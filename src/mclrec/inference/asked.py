@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from mclrec.arguments import check_flag
 from mclrec.data.vocabulary import OutsideId, Vocabulary, id_list, is_integer
 from mclrec.errors import DataError, EvaluationError, MclrecWarning, quoted
 from mclrec.inference.bulk import BulkFacts
@@ -15,6 +16,7 @@ from mclrec.wording import count_of
 __all__ = [
     "check_history",
     "check_k",
+    "check_query",
     "queries_of",
     "told_lists",
     "warn_of",
@@ -33,6 +35,25 @@ def check_k(k: int, num_items: int) -> None:
         raise EvaluationError(
             f"k = {quoted(k)}: should be from 1 to {num_items}, the number of items in the catalogue"
         )
+
+
+def check_query(query: object, num_items: int) -> None:
+    """Check a query of a caller: its k, its lists, and that it is a query at all.
+
+    Raises:
+        EvaluationError: it is not a query, k is not in 1..V, or a list can be read only once or is not a list.
+        ConfigError: its ``include_seen`` is not a boolean.
+    """
+    if not isinstance(query, Query):
+        raise EvaluationError(f"{quoted(query)}: not a Query; give mclrec.Query(history, k=...)")
+    check_k(query.k, num_items)
+    check_history(query.history)
+    check_flag("include_seen", query.include_seen)
+    for name in ("history", "exclude", "allow"):
+        if isinstance(getattr(query, name), Iterator):
+            raise EvaluationError(
+                f"{name} of a query is a generator, which can be read only once; give a list"
+            )
 
 
 def check_history(history: object) -> None:

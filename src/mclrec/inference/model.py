@@ -19,6 +19,7 @@ from mclrec.errors import EvaluationError
 from mclrec.inference.asked import (
     check_history,
     check_k,
+    check_query,
     queries_of,
     told_lists,
     warn_of,
@@ -197,13 +198,14 @@ class Model:
         """Answer any number of queries, in order and in bounded memory; unknown ids are reported in the answers.
 
         Raises:
-            EvaluationError: a query's k is not between 1 and the number of items, or its history is not a list.
+            EvaluationError: not a query, its k is not between 1 and the number of items, or a list of it is not one.
         """
+        if isinstance(queries, Query):
+            raise EvaluationError("a query by itself: give a list of queries, as in answer([query])")
         waiting = iter(queries)
         while some := list(islice(waiting, _QUERIES)):
             for query in some:
-                check_k(query.k, len(self.items))
-                check_history(query.history)
+                check_query(query, len(self.items))
             yield from self._runtime.answer(some)
 
     def similar(
