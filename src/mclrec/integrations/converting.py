@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from mclrec.arguments import check_choice, path_of, whole_number
+from mclrec.arguments import check_choice, list_of, path_of, text_of, whole_number
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import is_prepared, load
 from mclrec.data.origin import Reading
@@ -70,8 +70,11 @@ def convert(
     """
     path, place = path_of("checkpoint", checkpoint), RunDirectory(path_of("out", out), resume=False)
     known = None if heads is None else whole_number("heads", heads, 1)
+    unused = tuple(text_of("leave_out", one) for one in list_of("prefixes", "leave_out", leave_out))
+    if "" in unused:
+        raise ConfigError("leave_out: an empty prefix would leave out all tensors")
     found = read_checkpoint(path)
-    tensors = {name: one for name, one in found.tensors.items() if not name.startswith(tuple(leave_out))}
+    tensors = {name: one for name, one in found.tensors.items() if not name.startswith(unused)}
     place.claim_given()
     try:
         sizes = _told(path, sizes_of, tensors, found.values, known)
