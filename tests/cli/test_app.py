@@ -293,6 +293,8 @@ def test_recommend_to_every_user_of_the_run(cli: Cli, world: Path) -> None:
     found = cli("recommend", "sasrec", "--users", "all", "--out", "all.parquet", "--k", 3)
     assert (found.status, found.out) == (0, "all.parquet: up to 3 items for each of 30 users\n")
     cli("recommend", "sasrec", "--users", "log.csv", "--out", "log.parquet", "--k", 3)
+    found = cli("recommend", "sasrec", "--users", "log.csv", "--out", "log.parquet", "--k", 3, "--json")
+    assert json.loads(found.out) == {"out": "log.parquet", "users": 40, "k": 3}
     everyone = {tuple(row.values()) for row in pq.read_table("log.parquet").to_pylist()}
     kept = {tuple(row.values()) for row in pq.read_table("all.parquet").to_pylist()}  # by the k-core
     assert len(kept) == 90

@@ -151,6 +151,7 @@ def test_tables_that_are_none(text: str | None, said: str, tmp_path: Path) -> No
         ({"filter": {"price": {"maximum": 1}}}, "filter: price: unknown key 'maximum'; did you mean 'max'?"),
         ({"filter": {"price": {}}}, "filter: price: needs min, max or not"),
         ({"filter": {"price": []}}, "filter: price: has no values"),
+        ({"filter": {"price": {"max": 9, "not": []}}}, "filter: price: not: has no values; leave it out"),
         ({"filter": {"price": float("nan")}}, "filter: price: should be text, a number"),
         ({"filter": {"price": [[1]]}}, "filter: price: should be text, a number"),
         ({"filter": ["bread"]}, "filter: should be conditions by column"),

@@ -221,7 +221,7 @@ def _condition(place: str, name: str, wanted: Any) -> Condition:
             if key not in _BOUNDS:
                 raise ConfigError(f"{where}: {unknown_name('key', key, _BOUNDS)}")
         low, high = (_value(where, wanted.get(key)) for key in ("min", "max"))
-        without = _values(where, wanted["not"]) if "not" in wanted else ()
+        without = _values(f"{where}: not", wanted["not"]) if "not" in wanted else ()
         if low is None and high is None and not without:
             raise ConfigError(f"{where}: needs min, max or not")
         return Condition(name, None, without, low, high)
@@ -233,7 +233,7 @@ def _values(where: str, given: Any) -> tuple[Value, ...]:
     if not isinstance(given, list | tuple | set | frozenset):
         return (_value(where, given),)
     if not given:
-        raise ConfigError(f"{where}: has no values, so no item matches; leave it out, or give some")
+        raise ConfigError(f"{where}: has no values; leave it out, or give some")
     _at_most(where, "values", given, _VALUES)
     return tuple(_value(where, one) for one in given)
 

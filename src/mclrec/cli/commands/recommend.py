@@ -149,7 +149,7 @@ def recommend(
         count = model.recommend_file(
             log, out, k, exclude=excluded, allow=allowed, include_seen=include_seen, reading=reading, **given
         )
-        say(f"{out}: up to {count_of(k, 'item')} for each of {count_of(count, 'user')}")
+        _print_written(out, count, k, as_json)
         return
     found = model.recommend(
         _ids(history or ""),
@@ -166,6 +166,14 @@ def recommend(
         print_recommendations(
             found, None if titles is None and items is None else [model.title(item) for item, _ in found]
         )
+
+
+def _print_written(out: Path, users: int, k: int, as_json: bool) -> None:
+    """Print which file was written, and how many lists it has."""
+    if as_json:
+        print_json({"out": str(out), "users": users, "k": k})
+    else:
+        say(f"{out}: up to {count_of(k, 'item')} for each of {count_of(users, 'user')}")
 
 
 def _titled(model: Model, item: OutsideId) -> dict[str, str]:
