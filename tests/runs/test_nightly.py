@@ -252,6 +252,14 @@ def test_what_does_not_belong_together_is_refused(
         run_update(good, today, full)
     with pytest.raises(ConfigError, match="is not a symbolic link"):
         run_update(good, today, tmp_path / "new", into=full)
+    for link in (
+        tmp_path / "new",
+        tmp_path / "new" / "measured",
+        tmp_path / "a" / ".." / "new" / "final" / "live",
+    ):
+        with pytest.raises(ConfigError, match="is where the update itself is written"):
+            run_update(good, today, tmp_path / "new", into=link)
+    assert not (tmp_path / "new").exists()
     with lock_in(out), pytest.raises(InUseError):
         run_update(good, today, out)
     assert tree(full).keys() == {str(full / "thesis.txt")}

@@ -36,7 +36,15 @@ from mclrec.runs.run import Run, open_run
 from mclrec.runs.run_directory import begin_or_resume
 from mclrec.runs.shown_progress import shown
 from mclrec.runs.training_run import resolve_device, train
-from mclrec.runs.update_request import UpdateRequest, check_update, floors, split_of, with_targets_of
+from mclrec.runs.update_request import (
+    FINAL,
+    MEASURED,
+    UpdateRequest,
+    check_update,
+    floors,
+    split_of,
+    with_targets_of,
+)
 from mclrec.runs.warm_start import check_earlier, learns_nothing_newer
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.training.reporting import Reporter
@@ -46,7 +54,6 @@ __all__ = ["Update", "run_update", "update"]
 Reporting = Callable[[], AbstractContextManager[Reporter | None]]
 
 _RECORD = "update.json"
-_MEASURED, _FINAL = "measured", "final"
 
 
 class Update(BaseModel):
@@ -210,7 +217,7 @@ class _Steps:
     def _earlier_run(self, earlier: Run) -> Run:
         """The earlier run, even if the link that names it already points to this update's own model."""
         kept = self._kept()
-        own = self._request.out.resolve() / _MEASURED
+        own = self._request.out.resolve() / MEASURED
         if kept is None:
             if not is_empty(self._request.out):
                 raise ConfigError(
@@ -279,10 +286,10 @@ class _Steps:
             split=with_targets_of(self._request.split, info.split),
             like=earlier,
         )
-        return self._train(request, _MEASURED)
+        return self._train(request, MEASURED)
 
     def _final(self, measured: Run, data: SequenceData) -> Run:
-        return self._train(final_request(measured, data, Reading()), _FINAL)
+        return self._train(final_request(measured, data, Reading()), FINAL)
 
     def _train(self, request: TrainRequest, name: str) -> Run:
         """Train in a folder of the update, resuming from its checkpoint if there is one."""

@@ -20,7 +20,10 @@ from mclrec.models.base import VectorRecommender
 from mclrec.runs.live_link import check_link
 from mclrec.runs.run import Run
 
-__all__ = ["UpdateRequest", "check_update", "floors", "split_of", "with_targets_of"]
+__all__ = ["FINAL", "MEASURED", "UpdateRequest", "check_update", "floors", "split_of", "with_targets_of"]
+
+MEASURED, FINAL = "measured", "final"
+"""Names of the runs in the directory of an update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ def check_update(request: UpdateRequest, earlier: Run) -> None:
     check_writable(request.out, "folder")
     if request.into is not None:
         check_link(request.into)
+        _check_apart(request.into, request.out)
     if request.export is None:
         return
     check_choice("export", request.export, ("onnx",))
@@ -78,6 +82,13 @@ def check_update(request: UpdateRequest, earlier: Run) -> None:
     model = earlier.info.model
     if not issubclass(registry.model_class(model), VectorRecommender):
         raise ConfigError(f"--export onnx: {model} has no item vectors and cannot be exported; leave it out")
+
+
+def _check_apart(link: Path, out: Path) -> None:
+    """Check that the link is not where the update writes its runs: only at the end would it be refused there."""
+    place, out = link.parent.resolve() / link.name, out.resolve()
+    if place == out or any(place.is_relative_to(out / name) for name in (MEASURED, FINAL)):
+        raise ConfigError(f"{link}: is where the update itself is written; place the link elsewhere")
 
 
 def split_of(valid_from: object, test_from: object) -> str | None:
