@@ -151,6 +151,16 @@ def test_floors(good: Run, today: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/measured/model.safetensors").read_bytes() == before
 
 
+def test_a_model_that_another_floor_refuses_after_it_went_live_is_told(
+    good: Run, today: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "live"
+    assert run_update(good, today, tmp_path / "out", into=link).accepted
+    with pytest.warns(MclrecWarning, match=r"live: still points to the refused model, .* ln -sfn "):
+        refused = run_update(good, today, tmp_path / "out", into=link, floor={"hr@10": 1.0})
+    assert (refused.status, link.resolve()) == ("refused", (tmp_path / "out" / "measured").resolve())
+
+
 def test_moments_that_hide_what_is_newer_are_refused(log: Path, today: Path, tmp_path: Path) -> None:
     """With yesterday's moments, nothing newer would be learnt; with earlier ones, learnt rows would be held out."""
     split = "time(6000, 8000)"
@@ -269,7 +279,7 @@ def test_what_does_not_belong_together_is_refused(
     ("options", "message"),
     [
         ({"floor": {"accuracy": 0.1}}, "unknown metric 'accuracy'"),
-        ({"floor": {"hr@10": 10}}, "should be a number within 0 and 1"),
+        ({"floor": {"hr@10": 10}}, "should be a number from 0 to 1"),
         ({"floor": [0.1]}, "should be a value by metric"),
         ({"export": "pickle"}, "unknown export 'pickle'"),
         ({"final": "yes"}, "final = 'yes': should be true or false"),
@@ -316,7 +326,7 @@ def test_the_command(cli: Cli, good: Run, today: Path, tmp_path: Path) -> None:
     refused = cli("update", good.directory, today, "--out", tmp_path / "two", "--floor", "hr@10=1", "-q")
     assert refused.status == 4
     assert "refused: HR@10 " in refused.out
-    assert "stays; nothing was replaced" in refused.out
+    assert "nothing was replaced; the earlier model is " in refused.out
     told = json.loads(cli(*words, "--final", "--floor", "hr@10=0.1", "--json").out)
     assert (told["status"], told["judgement"]["targets"]) == ("done", 40)
     bad = cli("update", good.directory, today, "--out", tmp_path / "three", "--floor", "hr@10")

@@ -7,6 +7,7 @@ reads it. Each step can be repeated, so that the same command resumes after a ki
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -23,7 +24,7 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import check_rule, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
-from mclrec.errors import ConfigError, ModelFileError
+from mclrec.errors import ConfigError, MclrecWarning, ModelFileError
 from mclrec.inference.exporter import export_onnx
 from mclrec.json_files import write_json
 from mclrec.locks import is_empty, lock_in
@@ -183,6 +184,7 @@ class _Steps:
         split = make_split(data, measured.info.split)
         judgement = judge(measured, earlier, split, request.floor, resolve_device(request.device))
         if judgement.faults:
+            self._warn_if_live(earlier)
             return self._keep(_changed(done, status="refused", judgement=judgement))
         live = self._final(measured, data) if request.final else measured
         if not live.record.finished:
@@ -200,6 +202,17 @@ class _Steps:
                 into=request.into,
             )
         )
+
+    def _warn_if_live(self, earlier: Run) -> None:
+        """Warn if the refused model is live: this update had accepted it before, with other options."""
+        link = self._request.into
+        if link is not None and link.resolve().parent == self._request.out.resolve():
+            warnings.warn(
+                f"{link}: still points to the refused model, which went live when this update was run with other "
+                f"options; to return to the earlier one: ln -sfn {earlier.directory.resolve()} {link}",
+                MclrecWarning,
+                stacklevel=4,
+            )
 
     def _restored_outcome(self, done: Update) -> Update:
         """Return the earlier outcome, after pointing the link to its model again if it points elsewhere.

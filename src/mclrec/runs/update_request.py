@@ -127,7 +127,7 @@ def floors(given: Any) -> dict[str, float]:
     for name, value in (given or {}).items():
         metric = parse_metric(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise ConfigError(f"floor of {metric} = {quoted(value)}: should be a number within 0 and 1")
+            raise ConfigError(f"floor of {metric} = {quoted(value)}: should be a number from 0 to 1")
         if str(metric) in found:
             raise ConfigError(f"floor of {metric}: is given twice; give it once")
         found[str(metric)] = float(value)

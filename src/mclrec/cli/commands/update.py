@@ -138,7 +138,7 @@ def _print(outcome: Update) -> None:
     lines = []
     if outcome.status == "refused" and outcome.judgement is not None:
         lines = [f"refused: {fault}" for fault in outcome.judgement.faults]
-        lines.append(f"{outcome.earlier} stays; nothing was replaced")
+        lines.append(f"nothing was replaced; the earlier model is {outcome.earlier}")
     if outcome.accepted:
         lines.append(f"accepted: {outcome.model}")
     if outcome.exported is not None:
