@@ -219,6 +219,8 @@ def test_compare(cli: Cli, world: Path) -> None:
     assert note.startswith("Items that the user has had are not recommended")
     both = cli("compare", "markov", "sasrec").out
     assert both.index("(U)") < both.index("(F)")
+    assert "difference NDCG@10" in both
+    assert "nan" not in both
 
 
 # -------------------------------------------------------------------------------- recommend

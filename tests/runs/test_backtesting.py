@@ -20,7 +20,7 @@ from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import by_time, leave_one_out
 from mclrec.data.split_rules import SplitRule
-from mclrec.errors import ConfigError, DataError
+from mclrec.errors import ConfigError, DataError, EvaluationError
 from mclrec.evaluation.metrics import Metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.significance import Interval
@@ -157,8 +157,9 @@ def test_what_cannot_be_cut(log: Path, tmp_path: Path) -> None:
         ({"cuts": 0}, "cuts"),
         ({"targets": "some"}, "targets"),
         ({"metric": "hits"}, "metric"),
+        ({"metric": "hr@16"}, "k = 16 is more than the catalogue's 15 items"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises((ConfigError, EvaluationError), match=said):
             backtest(log, **{"models": MODELS, "reading": READING, "out": out, **options})  # type: ignore[arg-type]
     assert not out.exists()
 

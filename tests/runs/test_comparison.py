@@ -74,6 +74,20 @@ def test_seeds_are_one_system(folder: Path) -> None:
     assert rows[2].p < 0.01  # this log is generated from item transitions
 
 
+@pytest.mark.parametrize(("items", "cuts", "main"), [(15, (5, 10), "NDCG@10"), (7, (5,), "NDCG@5")])
+def test_cutoffs_are_within_the_catalogue(
+    tmp_path: Path, items: int, cuts: tuple[int, ...], main: str
+) -> None:
+    log = write_log(tmp_path / "log.csv", tiny_data(items=items))
+    runs = [start(log, tmp_path / name, name) for name in ("popularity", "markov")]
+    rows = compare_runs(runs)
+    assert list(rows[0].metrics) == [f"{name}@{k}" for name in ("HR", "NDCG") for k in cuts]
+    assert rows[1].finding is not None
+    assert rows[1].finding.metric == main
+    with pytest.raises(EvaluationError, match=f"k = 20 is more than the catalogue's {items} items"):
+        compare_runs(runs, metric="hr@20")
+
+
 def test_settings_tell_systems_apart(folder: Path) -> None:
     rows = compare_runs([folder / "markov-2", folder / "popularity", folder / "markov-1"])
     assert [row.label for row in rows] == ["markov window=2", "popularity", "markov window=1"]

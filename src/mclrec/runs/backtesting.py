@@ -24,7 +24,7 @@ from mclrec.data.split import Split, leave_one_out, make_split, times_at
 from mclrec.data.split_rules import SplitRule
 from mclrec.data.target_choice import check_targets
 from mclrec.errors import ConfigError, DataError
-from mclrec.evaluation.metrics import FloatArray, Metric, main_metric, parse_metric
+from mclrec.evaluation.metrics import FloatArray, Metric, parse_metric
 from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.locks import is_empty
 from mclrec.models.directory import CONFIG
@@ -32,6 +32,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe
 from mclrec.recipes.shared_settings import check_known, check_taken, taken_settings, told_settings
 from mclrec.runs.backtest_results import Backtest, Window
+from mclrec.runs.comparison import tested_metric
 from mclrec.runs.plan import held_out_lines
 from mclrec.runs.recipe_choice import recipe_for, sizes_of
 from mclrec.runs.request import TrainRequest
@@ -157,7 +158,8 @@ def run_backtest(
     if not models:
         raise ConfigError("backtest needs at least one model")
     check_known(models, request.settings)
-    asked = None if request.metric is None else parse_metric(request.metric)
+    if request.metric is not None:
+        parse_metric(request.metric)
     label = None if request.seen is None else check_seen(request.seen)
     data = load(request.data, **request.reading.options())
     if data.cuts is not None:
@@ -169,7 +171,7 @@ def run_backtest(
             reporter.data_taken(intake_of(data))
     held_out = leave_one_out(data)
     label = label or suited_protocol(share_of_returns(held_out.validation))
-    metric = asked or main_metric(data.num_items)
+    metric = tested_metric(request.metric, data.num_items)
     folder = request.out or Path("runs") / f"backtest-{data.name}"
     windows = [_window("leave-one-out", "leave-one-out", held_out)]
     settings = [_settings(models, data, held_out, request.settings)]

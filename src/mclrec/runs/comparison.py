@@ -15,7 +15,7 @@ from mclrec.data.split import check_part
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.claims import Finding, compare_with_baseline
 from mclrec.evaluation.effects import nested_interval
-from mclrec.evaluation.metrics import CUTS, Metric, parse_metric
+from mclrec.evaluation.metrics import CUTS, Metric, check_cut, default_cuts, main_metric, parse_metric
 from mclrec.evaluation.protocol import RankTable
 from mclrec.evaluation.significance import Interval
 from mclrec.models import registry
@@ -33,6 +33,7 @@ __all__ = [
     "rank_tables",
     "ranked_runs",
     "seeds_note",
+    "tested_metric",
 ]
 
 _ENOUGH = 5
@@ -108,21 +109,23 @@ class Row:
 
 @refusals_as_ours()
 def compare_runs(
-    runs: Iterable[Any], *, seen: str = "keep", metric: str = "ndcg@10", part: str = "test"
+    runs: Iterable[Any], *, seen: str = "keep", metric: str | None = None, part: str = "test"
 ) -> list[Row]:
     """Compare runs with the first of them; runs of one system that differ only in seed are averaged.
 
     Args:
         runs: runs on the same data, or their directories; the first is the baseline.
         seen: keep (U) or drop (F) items of the history.
-        metric: the metric to test.
+        metric: the metric to test, such as ``hr@20``; if None, NDCG@10, or NDCG at the largest cutoff that the
+            catalogue allows.
         part: part of the targets: validation or test.
 
     Returns:
         One row per system; its ``claim`` says in words what may be claimed.
 
     Raises:
-        EvaluationError: the runs differ in targets or data, or one seed of a system is given twice.
+        EvaluationError: the runs differ in targets or data, or one seed of a system is given twice; or the metric's
+            cutoff is beyond the catalogue.
         ModelFileError: a run is damaged, or was not measured on this part under this protocol.
         ConfigError: no runs are given, or an unknown part, rule or metric.
     """
@@ -133,7 +136,23 @@ def compare_runs(
         raise ConfigError("compare needs at least one run")
     check_part(part)
     label = check_seen(seen)
-    return compare_systems(ranked_runs(runs, part, label), parse_metric(metric))
+    num_items = runs[0].info.num_items
+    tested = tested_metric(metric, num_items)
+    return compare_systems(ranked_runs(runs, part, label), tested, default_cuts(num_items))
+
+
+def tested_metric(metric: str | None, num_items: int) -> Metric:
+    """The requested metric, or the main one of a catalogue of V items if None is requested.
+
+    Raises:
+        ConfigError: there is no such metric.
+        EvaluationError: its cutoff is beyond the catalogue.
+    """
+    if metric is None:
+        return main_metric(num_items)
+    found = parse_metric(metric)
+    check_cut(found.k, num_items)
+    return found
 
 
 def compare_systems(systems: Mapping[str, Ranked], metric: Metric, cuts: Iterable[int] = CUTS) -> list[Row]:

@@ -130,8 +130,12 @@ def compare(
         list[Path], typer.Argument(metavar="RUN...", help="Runs on the same data; the first is the baseline.")
     ],
     metric: Annotated[
-        str, typer.Option(metavar="NAME", help="Metric of the significance test: hr@N, ndcg@N or mrr@N.")
-    ] = "ndcg@10",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Metric of the significance test: hr@N, ndcg@N or mrr@N; ndcg@10 if not given.",
+        ),
+    ] = None,
     seen: SeenOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -141,16 +145,18 @@ def compare(
     the seeds of a system, where it has several. Claims go by p after Holm's correction for the number of comparisons.
     """
     from mclrec.cli.scores import baselines_of, rules_of
-    from mclrec.runs.comparison import compare_runs
+    from mclrec.runs.comparison import compare_runs, tested_metric
+    from mclrec.runs.run import open_run
 
+    tested = str(tested_metric(metric, open_run(runs[0]).info.num_items))
     for rule in rules_of(runs[0], seen, as_json=as_json):
         with working("comparing"):
-            rows = compare_runs(runs, seen=rule, metric=metric)
+            rows = compare_runs(runs, seen=rule, metric=tested)
         if as_json:
             print_json([row_json(row) for row in rows])
         else:
             label = "U" if rule == "keep" else "F"
-            print_comparison(rows, label, metric, baselines_of(runs[0], label))
+            print_comparison(rows, label, tested, baselines_of(runs[0], label))
 
 
 @app.command(
