@@ -9,14 +9,39 @@ import pytest
 import torch
 
 import mclrec
-from mclrec.arguments import check_callable, check_choice, check_flag, list_of, path_of, text_of, whole_number
+from mclrec.arguments import (
+    check_callable,
+    check_choice,
+    check_flag,
+    list_of,
+    minutes_of,
+    path_of,
+    text_of,
+    whole_number,
+)
 from mclrec.errors import ConfigError, EvaluationError, MclrecError
+from mclrec.runs.update_request import floors
+from mclrec.serving.rest.arms import check_shares
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3), torch.tensor(3)])
 def test_whole_numbers_of_every_kind(value: Any) -> None:
     found = whole_number("k", value, 1, 3)
     assert (found, type(found)) == (3, int)
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3)])
+def test_numbers_of_every_kind(value: Any) -> None:
+    assert minutes_of(value) == 3.0
+    assert floors({"hr@5": value / 4}) == {"HR@5": 0.75}
+    assert check_shares({"a": value, "b": value}, ["a", "b"]) == {"a": 0.5, "b": 0.5}
+    assert minutes_of(None) is None
+
+
+@pytest.mark.parametrize("value", [True, np.True_, "3", -1, np.float32("nan"), 10**400, 3j])
+def test_what_is_no_number_of_minutes(value: Any) -> None:
+    with pytest.raises(ConfigError, match="should be a number of minutes"):
+        minutes_of(value)
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 3.0, "3", None, float("inf"), [3], np.array([1, 2]), b"3"])

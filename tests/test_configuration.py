@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import Field, ValidationError
 
-from mclrec.configuration import LARGEST, Configuration
+from mclrec.configuration import LARGEST, Configuration, option_text
 from mclrec.errors import invalid_value
 
 
@@ -29,6 +29,12 @@ class Toy(Configuration):
 def test_numbers_are_plain(values: dict[str, Any], found: object) -> None:
     (value,) = Toy.model_validate(values).model_dump(include=set(values)).values()
     assert (value, type(value)) == (found, type(found))
+
+
+@pytest.mark.parametrize("value", [np.float32(0.01), np.float64(1e-5), np.int64(3), np.True_, 0.1, None])
+def test_an_option_has_the_value_that_is_trained_with(value: object) -> None:
+    plain = value.item() if isinstance(value, np.generic) else value
+    assert option_text(value) == option_text(plain)
 
 
 @pytest.mark.parametrize(

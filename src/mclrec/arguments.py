@@ -6,6 +6,7 @@ import operator
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = [
     "check_callable",
     "check_choice",
     "check_flag",
+    "is_number",
     "list_of",
     "mapping_of",
     "minutes_of",
@@ -87,6 +89,11 @@ def check_callable(name: str, value: Any) -> None:
         raise ConfigError(f"{name} = {quoted(value)}: should be a function")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, of Python or NumPy; booleans are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def minutes_of(value: Any) -> float | None:
     """Return a time limit in minutes; None for no limit.
 
@@ -95,9 +102,12 @@ def minutes_of(value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    if not is_number(value) or not value >= 0:
         raise ConfigError(f"minutes = {quoted(value)}: should be a number of minutes")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ConfigError(f"minutes = {quoted(value)}: should be a number of minutes") from None
 
 
 def text_of(name: str, value: Any) -> str:

@@ -72,7 +72,9 @@ def kinds_of(annotation: Any) -> set[Any]:
 
 
 def option_text(value: Any) -> str:
-    """A setting's value in the form that ``--set`` parses."""
+    """A setting's value in the form that ``--set`` parses; NumPy values as the Python values that are trained with."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mclrec.arguments import check_choice
+from mclrec.arguments import check_choice, is_number
 from mclrec.data.origin import Reading
 from mclrec.data.split import EVERYTHING
 from mclrec.data.split_rules import SplitRule
@@ -126,7 +126,7 @@ def floors(given: Any) -> dict[str, float]:
     found = {}
     for name, value in (given or {}).items():
         metric = parse_metric(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        if not is_number(value) or not 0 <= value <= 1:
             raise ConfigError(f"floor of {metric} = {quoted(value)}: should be a number from 0 to 1")
         if str(metric) in found:
             raise ConfigError(f"floor of {metric}: is given twice; give it once")

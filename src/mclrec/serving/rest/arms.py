@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from mclrec.arguments import is_number
 from mclrec.data.vocabulary import OutsideId
 from mclrec.errors import ConfigError, MclrecError, quoted, unknown_name
 from mclrec.serving.rest.model_store import Busy, ModelStore
@@ -168,10 +169,10 @@ def check_shares(split: Mapping[str, Any] | None, names: Sequence[str]) -> dict[
     for name, share in split.items():
         if not name or name not in names:
             raise ConfigError(f"--split: {unknown_name('arm', name, [one for one in names if one])}")
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1e9:
+        if not is_number(share) or not 0 <= share < 1e9:
             raise ConfigError(f"--split: {name} = {quoted(share)}: should be a number, 0 or more")
     if missing := [name for name in names if name not in split]:
         raise ConfigError(f"--split: has no share for {', '.join(missing)}; give 0 for none")
     if not (whole := sum(split.values())):
         raise ConfigError("--split: at least one share has to be above 0")
-    return {name: split[name] / whole for name in names}
+    return {name: float(split[name] / whole) for name in names}
