@@ -140,6 +140,21 @@ def test_finished_runs_are_kept_and_others_are_refused(log: Path, tmp_path: Path
         backtest(log, ["markov"], cuts=1, seed=2, reading=READING, out=out, progress=False)
 
 
+def test_finished_runs_of_other_times_are_refused(data: SequenceData, tmp_path: Path) -> None:
+    """The order and the cuts are the same, but a row has another time, and a window might have other targets."""
+    assert data.times is not None
+    later = data.times.copy()
+    rule = cut_rules(data, 1, "first")[0]
+    inside = (later >= int(rule.valid_from or 0)) & (later < int(rule.test_from or 0))
+    last = np.flatnonzero(inside & np.isin(np.arange(len(later)), data.offsets[1:] - 1))[0]
+    later[last] -= 1
+    backtest(data, ["popularity"], cuts=1, out=tmp_path, progress=False)
+    moved = replace(data, times=later, origin=None)
+    assert (moved.fingerprint, cut_rules(moved, 1, "first")) == (data.fingerprint, [rule])
+    with pytest.raises(ConfigError, match="cut-1-popularity: holds a run with another log"):
+        backtest(moved, ["popularity"], cuts=1, out=tmp_path, progress=False)
+
+
 def test_what_cannot_be_cut(log: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     users = tmp_path / "users.txt"

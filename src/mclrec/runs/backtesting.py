@@ -35,6 +35,7 @@ from mclrec.runs.backtest_results import Backtest, Window
 from mclrec.runs.comparison import tested_metric
 from mclrec.runs.plan import held_out_lines
 from mclrec.runs.recipe_choice import recipe_for, sizes_of
+from mclrec.runs.remeasure import same_log
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, check_seen, open_run
 from mclrec.runs.saved_settings import check_settings
@@ -269,7 +270,7 @@ def _trained(
         run = open_run(directory)
         info = run.info
         same = (info.model, info.split, info.seed) == (model, window.split, request.seed)
-        if not same or info.data.fingerprint != data.fingerprint:
+        if not same or not same_log(info, data):
             raise ConfigError(f"{directory}: holds a run with another log, seed or cut; give another --out")
         if run.record.finished:
             check_settings(run, _recipe(data, model, settings, window))

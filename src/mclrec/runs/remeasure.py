@@ -20,11 +20,11 @@ from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
 from mclrec.runs.baselines import baseline_names, system_name, too_large
 from mclrec.runs.further_systems import check_metrics, further_metrics, passes
-from mclrec.runs.run import Run, check_seen, open_run, ranks_path
+from mclrec.runs.run import Run, RunInfo, check_seen, open_run, ranks_path
 from mclrec.runs.sliced_systems import check_slice_columns, column_slicings, result_slices
 from mclrec.runs.training_run import resolve_device
 
-__all__ = ["evaluate_run", "run_data"]
+__all__ = ["evaluate_run", "run_data", "same_log"]
 
 _PATIENCE = 3.0
 """Seconds that an evaluation waits for others to finish writing their ranks."""
@@ -165,9 +165,16 @@ def run_data(run: Run, data: Any = None, hint: str = "give its place with --data
             f"{found.name}: not the data that {run.directory} was trained on: fingerprint "
             f"{found.fingerprint[:12]}, not {about.fingerprint[:12]}"
         )
-    if looks_at_times(run.info.split) and about.times not in (None, found.times_checksum):
+    if not same_log(run.info, found):
         raise DataError(
             f"{found.name}: not the data that {run.directory} was trained on: the sequences are the same, but their "
             "times differ, and so does a split by time"
         )
     return found
+
+
+def same_log(info: RunInfo, data: SequenceData) -> bool:
+    """Whether a run was trained on these data: on the same sequences and, if its split looks at them, times."""
+    if info.data.fingerprint != data.fingerprint:
+        return False
+    return not looks_at_times(info.split) or info.data.times in (None, data.times_checksum)
