@@ -9,9 +9,10 @@ import pytest
 from tests.helpers import tiny_data, write_log
 from tests.runs.conftest import start
 
-from mclrec.errors import DataError, EvaluationError, ModelFileError
+from mclrec.errors import ConfigError, DataError, EvaluationError, ModelFileError
 from mclrec.evaluation.metrics import summarise
 from mclrec.evaluation.protocol import load_ranks
+from mclrec.runs.judging import judge
 from mclrec.runs.remeasure import evaluate_run, run_data
 from mclrec.runs.run import Run
 
@@ -47,6 +48,12 @@ def test_a_cut_beyond_the_catalogue(run: Run) -> None:
     with pytest.raises(EvaluationError, match="k = 16 is more than the catalogue's 15 items"):
         evaluate_run(run.directory, ks=(16,))
     assert evaluate_run(run.directory, ks=(15,)).metrics["HR@15"] == 1
+
+
+def test_no_cutoffs_are_refused(run: Run) -> None:
+    for measure in (lambda: evaluate_run(run, ks=()), lambda: judge([run], ks=[])):
+        with pytest.raises(ConfigError, match="ks: the list is empty"):
+            measure()
 
 
 def test_data_that_changed_are_refused(run: Run, tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ class Case:
         label = check_seen(seen)
         wanted = None if metric is None else parse_metric(metric)
         cuts = () if ks is None else list_of("cutoffs", "ks", ks)
+        if ks is not None and not cuts:
+            raise ConfigError("ks: the list is empty; give one or more cutoffs, or leave it out")
         for k in cuts:
             check_cut(k)
         found = JudgedSystems(self.entries, self.read, self.split, cast("Part", part), cast("Seen", seen))

@@ -13,7 +13,7 @@ from mclrec.data.item_categories import read_categories
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
 from mclrec.data.split import Part, check_part, looks_at_times, make_split
-from mclrec.errors import DataError, MclrecWarning, OutputError
+from mclrec.errors import ConfigError, DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.locks import is_held, lock_in
@@ -68,7 +68,8 @@ def evaluate_run(
         DataError: the data are missing, or are not those the model was trained on; or the categories cannot be read, or
             the log has no such column.
         EvaluationError: a cutoff is not in 1..V, or the run is a final model, which has learnt from its targets.
-        ConfigError: unknown part, rule, metrics or device, or categories that no requested metric uses.
+        ConfigError: unknown part, rule, metrics or device, categories that no requested metric uses, or no
+            cutoff in ``ks``.
     """
     run = open_run(run)
     check_part(part)
@@ -79,6 +80,8 @@ def evaluate_run(
     columns = check_slice_columns(slice_by)
     sliced = slices or bool(columns)
     cuts = None if ks is None else list_of("cutoffs", "ks", ks)
+    if cuts == ():
+        raise ConfigError("ks: the list is empty; give one or more cutoffs, or leave it out")
     if progress is not None:
         check_callable("progress", progress)
     place = resolve_device(device)

@@ -152,7 +152,7 @@ def judge(
     rules = case.rules if seen is None else [seen]
     with advancing("protocols", len(rules)) as advance:
         for rule in rules:
-            found.append(case.judged(rule, part, metric, k))
+            found.append(case.judged(rule, part, metric, k or None))
             advance(1)
     if as_json:
         print_json(_json(next((one for one in found if one.label == "U"), found[0])))
