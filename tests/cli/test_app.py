@@ -379,6 +379,13 @@ def test_sizes_are_those_of_the_paper(cli: Cli, name: str) -> None:
         assert [row.split()[1:4] for row in rows] == GROUPS[name]
 
 
+@pytest.mark.parametrize("option", ["--datasets", "--models"])
+def test_a_list_without_names_is_not_the_default(option: str, cli: Cli, world: Path) -> None:
+    result = cli("reproduce", "table4", option, " , ", "--dry-run")
+    assert result.status == 2
+    assert "' , ' has no names; separate names by commas" in result.err
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -12,6 +12,7 @@ from tests.test_model_contract import build
 
 from mclrec.data.split import Targets, leave_one_out
 from mclrec.distributed.processes import SINGLE_PROCESS
+from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.protocol import Seen
 from mclrec.evaluation.ranking import rank_targets
@@ -67,3 +68,12 @@ def test_the_time_of_a_validation_is_estimated_by_some_of_its_targets(
     rounds = 2 if seen == "keep" else 1  # calibrated first
     assert validator.expected_seconds() == pytest.approx(rounds * 2.0 * len(SPLIT.validation))
     assert ranked == rounds * [3, 7]
+
+
+def test_a_hit_rate_that_every_model_reaches_cannot_choose_an_epoch() -> None:
+    everything = TrainingConfig(metric=f"hr@{SPLIT.training.num_items}")
+    model = build("sasrec", {}, SPLIT.training)
+    with pytest.raises(
+        ConfigError, match=r"metric = 'hr@\d+': is 1 for every model, .*choose a smaller cutoff"
+    ):
+        Validator(model, SPLIT, everything, 1, torch.device("cpu"), SINGLE_PROCESS)

@@ -204,5 +204,14 @@ MinutesOption = Annotated[
 
 
 def names(text: str | None) -> list[str]:
-    """Split comma-separated names."""
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
+    """Split comma-separated names; none if there is no text.
+
+    Raises:
+        ConfigError: the text has no names.
+    """
+    found = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not found:
+        from mclrec.errors import ConfigError, quoted
+
+        raise ConfigError(f"{quoted(text)} has no names; separate names by commas, or leave the option out")
+    return found

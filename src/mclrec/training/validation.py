@@ -14,6 +14,7 @@ from mclrec.data.packed import IntArray
 from mclrec.data.returns import share_of_returns
 from mclrec.data.split import Split, Targets
 from mclrec.distributed.processes import Processes
+from mclrec.errors import ConfigError, quoted
 from mclrec.evaluation.metrics import parse_metric
 from mclrec.evaluation.ranking import rank_targets
 from mclrec.evaluation.reranking import ranker
@@ -21,6 +22,7 @@ from mclrec.models.base import Recommender
 from mclrec.nn.repeats import RepeatBias
 from mclrec.randomness import Stream, generator
 from mclrec.training.config import TrainingConfig
+from mclrec.wording import count_of
 
 __all__ = ["Validator", "drawn", "returning_targets"]
 
@@ -56,6 +58,9 @@ class Validator:
         seed: seed of the run, for drawing the calibration targets.
         device: the model's device.
         processes: all processes validate together, and calibrate identically.
+
+    Raises:
+        ConfigError: the metric is a hit rate at a cutoff that covers the whole catalogue.
     """
 
     def __init__(
@@ -69,6 +74,11 @@ class Validator:
     ) -> None:
         self._model, self._split, self._config, self._seed = model, split, config, seed
         self._metric = parse_metric(config.metric)
+        if self._metric.name == "hr" and self._metric.k >= model.num_items:
+            raise ConfigError(
+                f"metric = {quoted(config.metric)}: is 1 for every model, because there are only "
+                f"{count_of(model.num_items, 'item')}; choose a smaller cutoff"
+            )
         self._where: _RankingArguments = {"device": device, "processes": processes}
 
     def measure(self) -> float:
