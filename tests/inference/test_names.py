@@ -35,7 +35,7 @@ def search(text: str, limit: int = 9) -> list[str]:
     ("text", "names"),
     [
         ("eggs", ["eggs", "EGGS - LARGE", "Large eggs"]),
-        ("EGG", ["EGGS - LARGE", "Egg_nog", "eggs", "Large eggs", "Leggings"]),
+        ("EGG", ["Egg_nog", "EGGS - LARGE", "eggs", "Large eggs", "Leggings"]),
         ("large-eggs", ["Large eggs", "EGGS - LARGE"]),
         ("lar eg", ["EGGS - LARGE", "Large eggs"]),
         ("CREME FRAICHE", ["Crème fraîche"]),
@@ -72,8 +72,9 @@ def test_finds_what_a_naive_search_finds(names: list[str], text: str, limit: int
     def order(place: int) -> tuple[int, int, int]:
         plain, asked = " ".join(names[place].split()), " ".join(text.split())
         starts = all(f" {word}" in f" {plain}" for word in asked.split())
-        tier = 0 if plain == asked else 1 if plain.startswith(asked) else 2 if starts else 3
-        return (tier, -int(counts[place]), place)
+        whole = plain.startswith(f"{asked} ") or plain.endswith(f" {asked}")
+        tiers = (plain == asked, whole, plain.startswith(asked), starts, True)
+        return (tiers.index(True), -int(counts[place]), place)
 
     assert found.items.tolist() == sorted(having, key=order)[:limit]
 

@@ -82,6 +82,12 @@ def test_search_finds_titles_and_ids() -> None:
     assert Catalogue(NUMBERS, np.array([0, 1, 2, 3])).titles_of([2, 3]) == {}
 
 
+def test_a_whole_title_or_id_is_before_popular_ones_that_contain_it() -> None:
+    catalogue = Catalogue(NUMBERS, np.array([0, 1, 2, 3]), ("", "Part 1", "Part 10", "Part 181"))
+    assert catalogue.search("part 1", 1).items.tolist() == [1]
+    assert catalogue.search(str(NUMBERS[3]), 1).items.tolist() == [3]
+
+
 def test_recommend_shows_titles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = tiny_data()
     run = mclrec.train(data, "sasrec", out=tmp_path / "run", epochs=1, progress=False, **SMALL)

@@ -187,6 +187,18 @@ def test_what_is_not_the_trials_fault_leaves_it_open(
     assert [trial.state.name for trial in trials(job)] == ["COMPLETE"]
 
 
+def test_the_recipe_is_tried_even_if_the_search_ended_before_it_was_stored(
+    tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "enqueue_trial", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            Search(job.storage, job.plan)
+    assert [trial.state.name for trial in trials(job)] == ["WAITING"]
+    assert len(trials(job)) == 1
+
+
 def test_half_a_line_of_the_journal_is_not_added_to(tmp_path: Path, data: SequenceData, recipe: Path) -> None:
     job = job_for(tmp_path / "one.journal", data, recipe, 1)
     Search(job.storage, job.plan)

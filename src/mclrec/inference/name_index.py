@@ -121,6 +121,9 @@ class NameIndex:
     def _tiers(self, plain: str, words: Sequence[str]) -> Iterator[npt.NDArray[np.bool_]]:
         """(V,) masks of the tiers of matches, best first."""
         yield self._having(f"{_EDGE}{plain}{_EDGE}")
+        yield self._having(f"{_EDGE}{plain} ") | self._having(
+            f" {plain}{_EDGE}"
+        )  # a whole title, or a whole id
         yield self._having(f"{_EDGE}{plain}")
         starts = np.ones(len(self._order), dtype=bool)
         for word in words:

@@ -329,14 +329,13 @@ def _begin(study: optuna.Study, storage: Path, plan: Plan, space: Mapping[str, B
     known = study.user_attrs.get("identity")
     if known is None:
         study.set_user_attr("identity", identity)
-        study.enqueue_trial({key: value_of(plan.base, key) for key in space})
-        return
-    other = first_difference(known, identity, came_later(plan.model))
-    if other is not None:
+    elif other := first_difference(known, identity, came_later(plan.model)):
         raise ConfigError(
             f"{storage}: belongs to a search with another {other.key}: {other.had!r} there, but {other.now!r} here; "
             f"{other.remedy('give another --storage')}"
         )
+    if not study.get_trials(deepcopy=False):  # also if an earlier process ended before this
+        study.enqueue_trial({key: value_of(plan.base, key) for key in space})
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
