@@ -158,6 +158,11 @@ def test_what_a_usual_file_says() -> None:
     assert [note.key for note in found.left] == ["topk"]
 
 
+@pytest.mark.parametrize("value", [False, 0, None])
+def test_no_gpu_is_the_cpu(value: object) -> None:
+    assert translate({"model": "SASRec", "use_gpu": value}).device == "cpu"
+
+
 @pytest.mark.parametrize(
     ("values", "key", "reason"),
     [

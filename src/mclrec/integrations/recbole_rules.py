@@ -123,7 +123,7 @@ def _learner(work: Translation, key: str, value: Any) -> None:
 
 
 def _use_gpu(work: Translation, key: str, value: Any) -> None:
-    work.device = "cpu" if value is False else None
+    work.device = None if value else "cpu"
     work.say(key, f"--device {work.device or 'auto'}")
 
 
