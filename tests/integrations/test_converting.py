@@ -209,11 +209,8 @@ def test_tensors_may_be_left_out(log: Path, network: PublishedSASRec, tmp_path: 
     reading = mclrec.Reading(min_count=1)
     run = convert(tmp_path / "model.pth", log, tmp_path / "run", leave_out=("augmenter.",), reading=reading)
     assert run.info.num_items == 5
-    for odd in (
-        "augmenter.",
-        [""],
-        [3],
-    ):  # text would be read as a list of letters, and no letters begin every name
+    # A text would be read as a list of letters, and every name begins with the empty prefix.
+    for odd in ("augmenter.", [""], [3]):
         with pytest.raises(ConfigError, match="leave_out"):
             convert(tmp_path / "model.pth", log, tmp_path / "odd", leave_out=odd, reading=reading)  # type: ignore[arg-type]
 

@@ -72,7 +72,7 @@ def convert(
     known = None if heads is None else whole_number("heads", heads, 1)
     unused = tuple(text_of("leave_out", one) for one in list_of("prefixes", "leave_out", leave_out))
     if "" in unused:
-        raise ConfigError("leave_out: an empty prefix would leave out all tensors")
+        raise ConfigError("--leave-out: an empty prefix would leave out all tensors")
     found = read_checkpoint(path)
     tensors = {name: one for name, one in found.tensors.items() if not name.startswith(unused)}
     place.claim_given()

@@ -142,21 +142,21 @@ def compare(
     """Compare runs with the first of them, and say what may be claimed.
 
     Runs that differ in seed alone are one system. Intervals and p-values are of a paired bootstrap over users and over
-    the seeds of a system, where it has several. Claims go by p after Holm's correction for the number of comparisons.
+    the seeds of a system, where it has several. Claims use p-values with Holm's correction for the number of comparisons.
     """
     from mclrec.cli.scores import baselines_of, rules_of
     from mclrec.runs.comparison import compare_runs, tested_metric
     from mclrec.runs.run import open_run
 
-    tested = str(tested_metric(metric, open_run(runs[0]).info.num_items))
     for rule in rules_of(runs[0], seen, as_json=as_json):
         with working("comparing"):
-            rows = compare_runs(runs, seen=rule, metric=tested)
+            rows = compare_runs(runs, seen=rule, metric=metric)
         if as_json:
             print_json([row_json(row) for row in rows])
         else:
             label = "U" if rule == "keep" else "F"
-            print_comparison(rows, label, tested, baselines_of(runs[0], label))
+            tested = tested_metric(metric, open_run(runs[0]).info.num_items)
+            print_comparison(rows, label, str(tested), baselines_of(runs[0], label))
 
 
 @app.command(
