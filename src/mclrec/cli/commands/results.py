@@ -142,7 +142,7 @@ def compare(
     """Compare runs with the first of them, and say what may be claimed.
 
     Runs that differ in seed alone are one system. Intervals and p-values are of a paired bootstrap over users and over
-    the seeds of a system, where it has several. Claims use p-values with Holm's correction for the number of comparisons.
+    the seeds of a system, where it has several. Claims use p-values with Holm's correction for several comparisons.
     """
     from mclrec.cli.scores import baselines_of, rules_of
     from mclrec.runs.comparison import compare_runs, tested_metric
