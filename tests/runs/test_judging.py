@@ -147,6 +147,7 @@ def test_runs_on_other_data_are_refused(log: Path, trained: Run, tmp_path: Path)
         ("recs.csv", "not a single one"),
         ([frame], "a DataFrame has no name"),
         ({"x": 3}, "cannot read a int"),
+        ({" ": frame}, "the name of a system is empty"),
     ):
         with pytest.raises((ConfigError, DataError), match=said):
             judge(given, data=log)

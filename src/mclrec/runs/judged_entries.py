@@ -48,7 +48,7 @@ def entries_of(given: Any) -> list[Entry]:
             "judge takes a list of files and runs, or a mapping of names to them, not a single one"
         )
     if isinstance(given, Mapping):
-        found = [_entry(text_of("name", name), source) for name, source in given.items()]
+        found = [_entry(_name_of(name), source) for name, source in given.items()]
     else:
         sources = list_of("files and runs", "lists", given, ordered=True)
         found = [_unnamed(source) for source in sources]
@@ -57,6 +57,12 @@ def entries_of(given: Any) -> list[Entry]:
         raise ConfigError("judge needs at least one file of lists, or a run")
     _refuse_twice(found)
     return found
+
+
+def _name_of(name: Any) -> str:
+    if not text_of("name", name).strip():
+        raise ConfigError("the name of a system is empty; give one that tables can show")
+    return str(name)
 
 
 def _unnamed(source: Any) -> Entry:
