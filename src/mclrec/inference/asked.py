@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from mclrec.arguments import check_flag
@@ -130,17 +131,7 @@ def queries_of(
         )
     for history, user in zip(histories, users, strict=True):
         check_history(history)
-        yield Query(
-            list(history),
-            user,
-            asked.k,
-            asked.exclude,
-            asked.allow,
-            asked.include_seen,
-            asked.filter,
-            asked.boost,
-            asked.diversify,
-        )
+        yield replace(asked, history=list(history), user=user)
 
 
 def told_lists(
