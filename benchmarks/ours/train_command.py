@@ -44,7 +44,7 @@ STAGES = {
     "building the model": ("mclrec.runs.training_run.build",),
     "steps": ("mclrec.runs.training_run.Trainer.fit",),
     "validation": ("mclrec.training.validation.rank_targets",),
-    "calibration": ("mclrec.runs.training_run.weigh_near_items", "mclrec.runs.training_run.calibrate"),
+    "calibration": ("mclrec.runs.measurement.weigh_near_items", "mclrec.runs.measurement.calibrate"),
     "test": ("mclrec.runs.training_run.measure",),
     "baselines": ("mclrec.runs.training_run.measure_baselines",),
     "saving": (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mclrec.inference.model import Model
 from mclrec.progress import quietly
-from mclrec.runs import long_test, training_run
+from mclrec.runs import long_test, measurement
 from mclrec.runs.long_test import telling_if_long
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
@@ -68,7 +68,7 @@ def test_a_test_that_was_interrupted_is_done_by_resuming(
 
     wanted = TrainRequest(log, model, out=tmp_path / "left", settings=settings)
     with monkeypatch.context() as during:
-        during.setattr(training_run, "evaluate", interrupted)
+        during.setattr(measurement, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(wanted)
     first = whole.ranks().items[0]

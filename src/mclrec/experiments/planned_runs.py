@@ -35,11 +35,12 @@ from mclrec.locks import Lock
 from mclrec.models.storage import load_model
 from mclrec.recipes import Recipe, is_auto, resolve
 from mclrec.recipes.auto import DataSizes
+from mclrec.runs.measurement import measure
 from mclrec.runs.recipe_choice import sizes_of
 from mclrec.runs.request import TrainRequest, train_command
 from mclrec.runs.run import Run
 from mclrec.runs.run_directory import begin_or_resume, run_lock
-from mclrec.runs.training_run import measure, resolve_device, train
+from mclrec.runs.training_run import resolve_device, train
 from mclrec.training.checkpoint import CHECKPOINT
 
 __all__ = [

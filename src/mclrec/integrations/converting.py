@@ -28,9 +28,9 @@ from mclrec.machine import processor
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
 from mclrec.models.storage import FORMAT, save_model
 from mclrec.recipes import Recipe
+from mclrec.runs.measurement import measure
 from mclrec.runs.run import DataInfo, RecipeInfo, Run, RunInfo, RunRecord
 from mclrec.runs.run_directory import RunDirectory
-from mclrec.runs.training_run import measure
 from mclrec.sealed_json import sealed
 from mclrec.training.config import TrainingConfig
 

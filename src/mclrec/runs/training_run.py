@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
+from mclrec.data.intake import Intake
 from mclrec.data.loading import load
 from mclrec.data.measures import split_intake
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import EVERYTHING, Split, looks_at_times, make_split
+from mclrec.data.split import EVERYTHING, Split, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.distributed.group import process_group
 from mclrec.distributed.processes import SINGLE_PROCESS, Processes
 from mclrec.distributed.shards import sharded
 from mclrec.errors import ConfigError
-from mclrec.evaluation.protocol import SEEN_OF, library_versions, load_ranks
-from mclrec.evaluation.ranking import evaluate
+from mclrec.evaluation.protocol import SEEN_OF, load_ranks
 from mclrec.files import write_text
 from mclrec.json_files import write_json
 from mclrec.locks import Lock
@@ -31,25 +30,19 @@ from mclrec.machine import processor
 from mclrec.models import registry
 from mclrec.models.base import Recommender
 from mclrec.models.directory import METRICS, TENSORS, weights_checksum
-from mclrec.models.storage import FORMAT, load_model, resolve_device, save_model
-from mclrec.progress import advancing
+from mclrec.models.storage import load_model, resolve_device, save_model
 from mclrec.recipes import Recipe
 from mclrec.recipes.auto import DataSizes
 from mclrec.runs.baselines import BASELINES, measure_baselines, system_name
-from mclrec.runs.calibration import calibrate, weigh_near_items
 from mclrec.runs.construction import build
-from mclrec.runs.file_record import Calibration
 from mclrec.runs.intake_file import INTAKE
-from mclrec.runs.long_test import telling_if_long
+from mclrec.runs.measurement import Chosen, choose, measure
 from mclrec.runs.model_card import model_card
 from mclrec.runs.plan import plan_lines
 from mclrec.runs.precision_choice import with_precision
 from mclrec.runs.recipe_choice import possible_recipes, recipe_for, recipe_of
-from mclrec.runs.request import TrainRequest, run_name, train_command
+from mclrec.runs.request import TrainRequest, run_name
 from mclrec.runs.run import (
-    DataInfo,
-    MeasuredBy,
-    RecipeInfo,
     Run,
     RunInfo,
     RunRecord,
@@ -57,23 +50,19 @@ from mclrec.runs.run import (
     ranks_path,
 )
 from mclrec.runs.run_directory import RunDirectory, discard_stale
+from mclrec.runs.run_info import checkpoint_identity, run_info
 from mclrec.runs.saved_settings import came_later
 from mclrec.runs.thread_choice import take_threads
 from mclrec.runs.warm_start import check_earlier, warm_start
 from mclrec.sealed_json import sealed
 from mclrec.training.checkpoint import began_with
 from mclrec.training.fit_result import FitResult
-from mclrec.training.identity import SETTING
 from mclrec.training.kept_threads import kept_threads
 from mclrec.training.reporting import Reporter, Reporters, SilentReporter
-from mclrec.training.schedule import cycle_epochs
 from mclrec.training.trackers import check_tracker, tracker
 from mclrec.training.trainer import Trainer
 
 __all__ = ["check_request", "resolve_device", "train"]
-
-_FREE = {"epochs", "patience", "checkpoint_minutes", "graphs"}
-"""Training settings that may change when a run is resumed, as may the device (which `graphs` depends on)."""
 
 
 def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | None = None) -> Run:
@@ -99,6 +88,41 @@ def train(request: TrainRequest, reporter: Reporter | None = None, lock: Lock | 
             place.release()
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a training process works with, once the data are read and the settings are known.
+
+    Attributes:
+        request: the request.
+        intake: what was read and kept of the log.
+        sizes: sizes of the training part.
+        split: split of the data.
+        recipe: the recipe, without anything left open.
+        model: the model, with its initial weights.
+        info: contents of the run's ``config.json``.
+        directory: directory of the run.
+        device: device of the model.
+        processes: the processes that train together.
+        resume: whether to continue the run in the directory.
+        timed: whether batches are timed to estimate the duration and to choose threads.
+        choices: lines on the precision and the number of threads.
+    """
+
+    request: TrainRequest
+    intake: Intake
+    sizes: DataSizes
+    split: Split
+    recipe: Recipe
+    model: Recommender
+    info: RunInfo
+    directory: Path
+    device: torch.device
+    processes: Processes
+    resume: bool
+    timed: bool
+    choices: Sequence[str]
+
+
 def _train(
     request: TrainRequest,
     place: RunDirectory,
@@ -108,6 +132,29 @@ def _train(
 ) -> Run:
     """Do the part of one training process."""
     processes.broadcast_text(place.claim_given)
+    job = _prepare(request, place, device, processes, reporter)
+    started = time.perf_counter()
+    fit, chosen = _fit(job, reporter)
+    _save(job)
+    if processes.main:
+        discard_stale(job.directory)
+    results: dict[str, Any] = {}
+    if request.measured and len(job.split.test) and not fit.interrupted:
+        results = measure(job.model, job.split, job.recipe, job.directory, request.seed, device, processes)
+    if processes.main:
+        _write_records(job, fit, chosen, results, fit.seconds_before + time.perf_counter() - started)
+    processes.barrier()
+    return Run(job.directory)
+
+
+def _prepare(
+    request: TrainRequest,
+    place: RunDirectory,
+    device: torch.device,
+    processes: Processes,
+    reporter: Reporter | None,
+) -> _Job:
+    """Read the data, settle the recipe, claim the directory and build the model."""
     data = load(request.data, **request.reading.options())
     split = make_split(data, request.split)
     intake = split_intake(split)
@@ -121,132 +168,93 @@ def _train(
     directory = Path(processes.broadcast_text(lambda: str(place.claim(stem))))
     resume = processes.broadcast_text(lambda: str(place.resume)) == str(True)
     begun = began_with(directory).get("precision") if resume else None
-    recipe, lines = with_precision(recipe, device, begun, processes)
+    recipe, choices = with_precision(recipe, device, begun, processes)
     timed = processes.size == 1 and not resume and request.measured
     threads = take_threads(split, recipe, device, measure=timed)
+    model = _build(request, split, recipe, processes)
+    return _Job(
+        request=request,
+        intake=intake,
+        sizes=sizes,
+        split=split,
+        recipe=recipe,
+        model=model,
+        info=run_info(request, model, recipe, split),
+        directory=directory,
+        device=device,
+        processes=processes,
+        resume=resume,
+        timed=timed,
+        choices=[*choices, *([threads] if timed else [])],
+    )
+
+
+def _build(request: TrainRequest, split: Split, recipe: Recipe, processes: Processes) -> Recommender:
+    """The model with initial weights, or with those of the run that it starts from."""
     with sharded(processes if request.shard_items else SINGLE_PROCESS):
         model = build(recipe, split.training, request.seed)
     if request.warm_start is not None:
         earlier = open_run(request.warm_start)
-        check_earlier(earlier, data, request.split)
-        warm_start(model, data.item_ids, data.user_ids, load_model(earlier.directory))
-    started = time.perf_counter()
-    info = _info(request, model, recipe, split)
-    with _tracked(request, recipe, directory, reporter, resume=resume) as told:
+        check_earlier(earlier, split.data, request.split)
+        warm_start(model, split.data.item_ids, split.data.user_ids, load_model(earlier.directory))
+    return model
+
+
+def _fit(job: _Job, reporter: Reporter | None) -> tuple[FitResult, Chosen]:
+    """Train, then let validation choose what no loss tunes."""
+    request, recipe, processes = job.request, job.recipe, job.processes
+    with _tracked(request, recipe, job.directory, reporter, resume=job.resume) as told:
         if reporter is not None:
-            plan = plan_lines(recipe, split, sizes, device, timed=timed)
-            told.planned([*plan, *lines, *([threads] if timed else [])])
+            plan = plan_lines(recipe, job.split, job.sizes, job.device, timed=job.timed)
+            told.planned([*plan, *job.choices])
         trainer = Trainer(
-            model,
-            split,
+            job.model,
+            job.split,
             recipe.training,
             seed=request.seed,
-            directory=directory,
-            device=device,
-            identity=_identity(info),
-            came_later=came_later(info.model),
+            directory=job.directory,
+            device=job.device,
+            identity=checkpoint_identity(job.info),
+            came_later=came_later(job.info.model),
             reporter=told,
             processes=processes,
         )
-        fit = trainer.fit(resume=resume)
-        chosen = _Chosen()
-        if request.measured and not fit.interrupted:
-            chosen = _choose(request, model, split, recipe, device, processes)
+        fit = trainer.fit(resume=job.resume)
+        if fit.interrupted or not request.measured:
+            return fit, Chosen()
+        return fit, choose(request, job.model, job.split, recipe, job.device, processes)
+
+
+def _save(job: _Job) -> None:
+    data = job.split.data
     save_model(
-        directory,
-        name=recipe.model,
-        model=model,
+        job.directory,
+        name=job.recipe.model,
+        model=job.model,
         items=data.item_ids,
-        counts=split.training.popularity,
+        counts=job.split.training.popularity,
         users=data.user_ids,
-        extra=info.extra(),
-        processes=processes,
+        extra=job.info.extra(),
+        processes=job.processes,
     )
-    if processes.main:
-        discard_stale(directory)
-    results: dict[str, Any] = {}
-    if request.measured and len(split.test) and not fit.interrupted:
-        results = measure(model, split, recipe, directory, request.seed, device, processes)
-    if processes.main:
-        seconds = fit.seconds_before + time.perf_counter() - started
-        weights = weights_checksum(directory / TENSORS)
-        record = _record(fit, results, seconds, device, processes.size, weights, chosen)
-        baselines = None
-        if results:
-            ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
-            baselines = measure_baselines(split, system_name(info.model, info.config), ranks, request.seed)
-            write_json(directory / BASELINES, baselines.to_json())
-        write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
-        write_json(directory / INTAKE, intake.to_json())
-        write_text(
-            directory / "README.md", model_card(info, record, recipe, intake, baselines, request.found)
-        )
-    processes.barrier()
-    return Run(directory)
 
 
-class _Chosen(NamedTuple):
-    """What validation chose for a trained model; see `RunRecord`."""
-
-    near_items: Calibration | None = None
-    calibration: Calibration | None = None
-
-
-def _choose(
-    request: TrainRequest,
-    model: Recommender,
-    split: Split,
-    recipe: Recipe,
-    device: torch.device,
-    processes: Processes,
-) -> _Chosen:
-    """Calibrate a model on validation; a final model has no validation and takes the values of its measured run."""
-    if not recipe.training.calibrate_scores:
-        return _Chosen()
-    if request.split != EVERYTHING:
-        return _Chosen(
-            weigh_near_items(model, split, recipe.training, request.seed, device, processes),
-            calibrate(model, split, recipe.training.metric, request.seed, device, processes),
-        )
-    if request.like is None:
-        return _Chosen()
-    record = request.like.record
-    found = _Chosen(record.near_items, record.calibration)
-    for part, chosen in zip((model.co_occurrence, model.repeats), found, strict=True):
-        if part is not None and chosen is not None:
-            part.adopt(chosen.chosen)
-    return found
-
-
-def measure(
-    model: Recommender,
-    split: Split,
-    recipe: Recipe,
-    directory: Path,
-    seed: int,
-    device: torch.device,
-    processes: Processes = SINGLE_PROCESS,
-) -> dict[str, Any]:
-    """Measure test metrics under both protocols, and write the exact ranks beside the model."""
-    results = {}
-    total = len(SEEN_OF) * len(split.test)
-    with advancing("test targets", total) as advance:
-        ranked = telling_if_long(total // processes.size, advance) if processes.main else advance
-        for label, seen in SEEN_OF.items():
-            result = evaluate(
-                model,
-                split,
-                name=recipe.model,
-                seen=seen,
-                seed=seed,
-                device=device,
-                progress=ranked,
-                processes=processes,
-            )
-            if processes.main:
-                result.save_ranks(ranks_path(directory, "test", label), weights_checksum(directory / TENSORS))
-            results[label] = result.to_json()
-    return {"test": results}
+def _write_records(
+    job: _Job, fit: FitResult, chosen: Chosen, results: dict[str, Any], seconds: float
+) -> None:
+    """Write what was measured, the baselines beside it, what was read, and the model card."""
+    directory, request = job.directory, job.request
+    record = _record(job, fit, chosen, results, seconds)
+    baselines = None
+    if results:
+        ranks = {label: load_ranks(ranks_path(directory, "test", label)) for label in SEEN_OF}
+        own = system_name(job.info.model, job.info.config)
+        baselines = measure_baselines(job.split, own, ranks, request.seed)
+        write_json(directory / BASELINES, baselines.to_json())
+    write_json(directory / METRICS, sealed(record.model_dump(mode="json")))
+    write_json(directory / INTAKE, job.intake.to_json())
+    card = model_card(job.info, record, job.recipe, job.intake, baselines, request.found)
+    write_text(directory / "README.md", card)
 
 
 def check_request(request: TrainRequest) -> None:
@@ -297,69 +305,7 @@ def _tracked(
         yield Reporters(tracking, given)
 
 
-def _info(request: TrainRequest, model: Recommender, recipe: Recipe, split: Split) -> RunInfo:
-    """Contents of ``config.json``."""
-    data = split.data
-    return RunInfo(
-        format=FORMAT,
-        model=recipe.model,
-        config=recipe.config.model_dump(mode="json", by_alias=True),
-        num_items=model.num_items,
-        num_users=model.num_users if model.needs_users else 0,
-        recipe=RecipeInfo(section=recipe.section, source=recipe.source),
-        training=recipe.training.model_dump(mode="json"),
-        seed=request.seed,
-        split=request.split,
-        warm_start=_earlier(request),
-        data=DataInfo(name=data.name, **data.provenance.model_dump()),
-        command=request.command or _command(request, data),
-        versions=library_versions(),
-        measured_by=_measured_by(request),
-    )
-
-
-def _measured_by(request: TrainRequest) -> MeasuredBy | None:
-    """The measured run behind a final model; None for other runs."""
-    if request.like is None or request.split != EVERYTHING:
-        return None
-    run, record = request.like, request.like.record
-    return MeasuredBy(
-        run=str(run.directory),
-        weights=record.weights,
-        split=run.info.split,
-        best_epoch=record.best_epoch,
-        metric=str(run.info.training["metric"]),
-        best_validation=record.best_validation,
-        test=run.metrics,
-    )
-
-
-def _identity(info: RunInfo) -> dict[str, Any]:
-    """What a resumed run must share with its checkpoint, as a flat mapping so that a difference can be named."""
-    training = {key: value for key, value in info.training.items() if key not in _FREE}
-    training["cycle"] = cycle_epochs(training.get("cycle"), info.training["epochs"])
-    config = registry.model_class(info.model).config_type.of_stored(info.config)
-    return {
-        "model": info.model,
-        **{f"{SETTING}{key}": value for key, value in (config.identity() | training).items()},
-        "seed": info.seed,
-        "split": info.split,
-        "warm_start": info.warm_start,
-        "data": info.data.fingerprint,
-        **({"times": info.data.times} if looks_at_times(info.split) else {}),
-        **({} if info.measured_by is None else {"measuring run": info.measured_by.weights}),
-    }
-
-
-def _record(
-    fit: FitResult,
-    results: dict[str, Any],
-    seconds: float,
-    device: torch.device,
-    processes: int,
-    weights: str,
-    chosen: _Chosen,
-) -> RunRecord:
+def _record(job: _Job, fit: FitResult, chosen: Chosen, results: dict[str, Any], seconds: float) -> RunRecord:
     """Contents of ``metrics.json``."""
     return RunRecord(
         status="interrupted" if fit.interrupted else "finished",
@@ -369,33 +315,12 @@ def _record(
         training_seconds=round(sum(record.seconds for record in fit.history), 1),
         seconds=round(seconds, 1),
         ended=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        device=device.type,
-        processor=processor(device),
+        device=job.device.type,
+        processor=processor(job.device),
         threads=torch.get_num_threads(),
-        processes=processes,
-        weights=weights,
+        processes=job.processes.size,
+        weights=weights_checksum(job.directory / TENSORS),
         near_items=chosen.near_items,
         calibration=chosen.calibration,
         results=results,
-    )
-
-
-def _earlier(request: TrainRequest) -> str | None:
-    return None if request.warm_start is None else str(open_run(request.warm_start).directory)
-
-
-def _command(request: TrainRequest, data: SequenceData) -> str:
-    """Command line that repeats a run that was started from Python."""
-    if request.like is not None and request.split == EVERYTHING:
-        return shlex.join(
-            ["mclrec", "train", *data.provenance.words(), "--final", str(request.like.directory)]
-        )
-    return train_command(
-        data.provenance,
-        request.model,
-        request.seed,
-        recipe=request.recipe,
-        settings=request.settings,
-        split=request.split,
-        warm_start=_earlier(request),
     )
