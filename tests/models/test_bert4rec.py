@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from tests.helpers import tiny_data
 
 from mclrec.data.batches import Histories
@@ -35,6 +37,11 @@ def test_a_short_history_keeps_its_oldest_item_and_a_full_one_does_not() -> None
     queries = made.query_vectors(Histories.of(Packed.of([[1], [1, 2, 3], [1, 2, 3, 4]])))
     for query, items in zip(queries, ([1, mask], [1, 2, 3, mask], [2, 3, 4, mask]), strict=True):
         torch.testing.assert_close(query, projected(made, items))
+
+
+def test_a_history_has_room_for_an_item_beside_the_mask() -> None:
+    with pytest.raises(ValidationError, match="greater than or equal to 2"):
+        model(max_length=1)  # the mask alone: everybody would get the same list
 
 
 def test_both_sides_count() -> None:

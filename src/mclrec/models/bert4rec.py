@@ -39,6 +39,12 @@ __all__ = ["BERT4Rec", "BERT4RecConfig"]
 class BERT4RecConfig(EncoderConfig):
     """Configuration of BERT4Rec: the encoder, and which items are hidden."""
 
+    max_length: int = Field(
+        50,
+        ge=2,
+        le=100_000,
+        description="n, the longest history that is used; a mask takes one of its places",
+    )
     mask_ratio: Annotated[float, OnlyWith(last_only=OtherThan(1))] = Field(
         0.2, gt=0, lt=1, description="rho, probability that an item is hidden"
     )
