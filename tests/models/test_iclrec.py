@@ -10,7 +10,7 @@ from tests.helpers import tiny_data
 
 from mclrec.errors import ConfigError, TrainingError
 from mclrec.losses.contrastive import info_nce
-from mclrec.models.iclrec import ICLRec, ICLRecConfig
+from mclrec.models.iclrec import ICLRec, ICLRecConfig, kmeans
 from mclrec.models.phases import FitContext, StepContext
 from mclrec.randomness import Stream, generator
 
@@ -76,3 +76,11 @@ def test_states_that_are_not_finite_have_no_clusters() -> None:
         found.encoder.items.weight.fill_(torch.nan)
     with pytest.raises(TrainingError, match="states are not finite"):
         found.on_epoch_start(CONTEXT)
+
+
+def test_histories_that_are_alike_share_a_centroid_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    found = kmeans(torch.tensor([[1.0, 2.0], [3.0, 4.0]]).repeat(5, 1), 4, np.random.default_rng(0))
+    assert found.unique(dim=0).tolist() == [[1, 2], [3, 4]]
+    assert not [str(warning.message) for warning in recwarn]

@@ -16,6 +16,7 @@ operators.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -156,7 +157,7 @@ def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
 
     Args:
         points: (N, d).
-        clusters: K; if there are fewer points, centroids are repeated.
+        clusters: K; if there are fewer distinct points, centroids are repeated.
         rng: draws the initial centroids.
 
     Returns:
@@ -168,6 +169,7 @@ def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
     """
     require("iclrec")
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     if not torch.isfinite(points).all():
         raise TrainingError(
@@ -179,6 +181,9 @@ def kmeans(points: Tensor, clusters: int, rng: np.random.Generator) -> Tensor:
         n_init=1,
         max_iter=20,
         random_state=int(rng.integers(1 << 31)),
-    ).fit(points.float().cpu().numpy())
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        found.fit(points.float().cpu().numpy())
     centroids = torch.from_numpy(found.cluster_centers_).to(points)
     return centroids[torch.arange(clusters) % len(centroids)]
