@@ -119,3 +119,7 @@ def test_quantiles_count_rows() -> None:
     assert split.training.num_interactions == 70
     with pytest.raises(DataError, match="fractions must satisfy"):
         by_time_quantiles(data, 0.9, 0.8)
+    with pytest.raises(
+        DataError, match=r"80% and 90% of all rows lie before the same moment, 3, .*--valid-from"
+    ):
+        by_time_quantiles(make([[1, 2, 3, 3, 3, 3], [1, 3]]))

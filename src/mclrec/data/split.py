@@ -204,13 +204,18 @@ def by_time_quantiles(
     """Split by `by_time` at the moments before which the fractions ``validation`` and ``test`` of all rows lie.
 
     Raises:
-        DataError: as for `by_time`; or the fractions are not ascending between 0 and 1.
+        DataError: as for `by_time`; or the fractions are not ascending between 0 and 1, or fall on one moment.
     """
     if not 0 < validation < test < 1:
         raise DataError(
             f"{data.name}: fractions must satisfy 0 < validation < test < 1, not {validation} and {test}"
         )
     first, second = times_at(data, (validation, test))
+    if first == second:
+        raise DataError(
+            f"{data.name}: {validation:.0%} and {test:.0%} of all rows lie before the same moment, {moment(first)}, so "
+            "there is no time for validation between them; name both moments with --valid-from and --test-from"
+        )
     return by_time(data, first, second, targets=targets)
 
 
