@@ -91,6 +91,15 @@ def test_a_failed_run_is_reported_and_the_others_continue(
     assert "on purpose" in state_of(store, bad).problem
 
 
+def test_a_run_that_fails_while_another_worker_looks_is_not_tried_again(
+    log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = iter([None, "on purpose"])
+    monkeypatch.setattr(planned_runs, "failure_of", lambda _: next(reasons))
+    monkeypatch.setattr(planned_runs, "train", lambda *_, **__: pytest.fail("has failed already"))
+    assert do_runs(RunStore(tmp_path / "cells"), [PlannedRun(log, "popularity")])
+
+
 def test_a_campaign_tries_failed_runs_again(log: str, tmp_path: Path) -> None:
     store, planned = RunStore(tmp_path / "cells"), PlannedRun(log, "popularity")
     store.directory(planned).mkdir(parents=True)

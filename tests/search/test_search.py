@@ -23,6 +23,7 @@ from mclrec.models.storage import load_model
 from mclrec.recipes import write_recipe
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
+from mclrec.runs.run_directory import run_lock
 from mclrec.runs.training_run import train
 from mclrec.search import study as journal
 from mclrec.search import worker
@@ -244,6 +245,23 @@ def test_a_claimed_trial_is_left_to_its_worker(tmp_path: Path, data: SequenceDat
     two.finish(again, 0.5)
     two.finish(second, 0.25)
     assert one.over(2)
+
+
+def test_a_trial_that_ends_while_another_worker_looks_is_not_claimed(
+    tmp_path: Path, data: SequenceData, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_for(tmp_path / "one.journal", data, recipe, 1)
+    one, two = Search(job.storage, job.plan), Search(job.storage, job.plan)
+    first, before = one.claim(1), two.trials()
+    assert first is not None
+    one.finish(first, 0.5)
+    now = two.trials
+    stale = iter([before])
+    monkeypatch.setattr(Search, "trials", lambda _: next(stale, None) or now())
+    assert two.claim(1) is None
+    assert two.over(1)
+    with run_lock(first.directory).acquire(0):
+        pass
 
 
 def test_a_search_of_an_earlier_version_goes_on(tmp_path: Path, data: SequenceData, recipe: Path) -> None:

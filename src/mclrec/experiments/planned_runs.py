@@ -280,6 +280,8 @@ def _do_one(store: RunStore, planned: PlannedRun) -> str:
         return "failed"
     try:
         with run_lock(directory).acquire(_PATIENCE) as lock:
+            if failure_of(directory) is not None:  # of another worker, which had the lock until now
+                return "failed"
             return _attempt(store, planned, directory, lock)
     except InUseError:
         return "busy"

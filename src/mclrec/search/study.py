@@ -244,6 +244,10 @@ class Search:
             lock = run_lock(self.directory(known.number)).acquire()
         except InUseError:
             return None
+        known = self.trials()[known.number]  # its worker may have ended it before it released the lock
+        if known.state != TrialState.RUNNING:
+            lock.release()
+            return None
         self._seed(known.number)
         trial = optuna.Trial(self.study, known._trial_id)
         claimed = ClaimedTrial(trial, self.directory(known.number), lock, set(known.intermediate_values))
