@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from mclrec.runs.run import Run
 from mclrec.runs.run_directory import run_lock
 from mclrec.runs.training_run import train
 from mclrec.search import study as journal
-from mclrec.search import worker
+from mclrec.search import tuning, worker
 from mclrec.search.study import Search
 from mclrec.search.worker import Job, do_trials
 
@@ -262,6 +264,22 @@ def test_a_trial_that_ends_while_another_worker_looks_is_not_claimed(
     assert two.over(1)
     with run_lock(first.directory).acquire(0):
         pass
+
+
+def test_of_two_calls_at_once_one_prepares_the_data(
+    tmp_path: Path, data: SequenceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, saved = SequenceData.save, []
+
+    def slow(self: SequenceData, directory: Path) -> None:
+        saved.append(directory)
+        time.sleep(0.7)  # more than the patience with a lock
+        save(self, directory)
+
+    monkeypatch.setattr(SequenceData, "save", slow)
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(tuning._prepared, data, tmp_path / "data") for _ in range(2)]
+    assert [call.result() for call in calls] == [tmp_path / "data"] * 2 == saved * 2
 
 
 def test_a_search_of_an_earlier_version_goes_on(tmp_path: Path, data: SequenceData, recipe: Path) -> None:

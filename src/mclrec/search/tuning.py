@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from mclrec.data.datasets import asked_as, known_as
@@ -272,14 +273,16 @@ def _plan(request: TuneRequest, data: SequenceData, sizes: DataSizes) -> Plan:
 
 
 def _prepared(data: SequenceData, folder: Path) -> Path:
-    """Directory of the prepared data, which workers memory-map; written by the first call.
+    """Directory of the prepared data, which workers memory-map; written by the first call, for which others wait.
 
     Raises:
         ConfigError: the directory holds other data.
     """
-    if not is_saved(folder):
-        data.save(folder)
-    elif not data.same_rows(SequenceData.load(folder)):
+    with FileLock(folder.with_name(f".{folder.name}.turn")):
+        if not is_saved(folder):
+            data.save(folder)
+            return folder
+    if not data.same_rows(SequenceData.load(folder)):
         raise ConfigError(f"{folder}: holds other data; give another --storage")
     return folder
 
