@@ -176,6 +176,22 @@ def test_another_search_is_not_gone_on_with(tmp_path: Path, data: SequenceData) 
         train_within(request(data, plain.directory, resume=True), AN_HOUR)
 
 
+def test_epochs_that_the_time_shortened_are_not_given_again(
+    tmp_path: Path, data: SequenceData, watch: _Watch
+) -> None:
+    settings = {key: value for key, value in SETTINGS.items() if key != "epochs"}
+    wanted = TrainRequest(data, "sasrec", settings=settings, out=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_within(wanted, 1.0, Listener(2))
+    fitting = SearchRecord.load(tmp_path / "run").epochs
+    assert fitting is not None
+    other = replace(wanted, settings={**settings, "epochs": fitting + 1}, resume=True)
+    with pytest.raises(ConfigError, match=rf"another setting epochs: .*--set epochs={fitting}"):
+        train_within(other, 1.0)
+    run = train_within(replace(wanted, settings={**settings, "epochs": fitting}, resume=True), 1.0)
+    assert run.info.training["epochs"] <= fitting
+
+
 class _Watch:
     """A clock that advances only with epochs."""
 

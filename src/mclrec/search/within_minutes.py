@@ -150,7 +150,7 @@ def _resumed(job: Job, record: SearchRecord, budget: Budget) -> tuple[Job, Searc
     Raises:
         ConfigError: the record is of a search with other data or settings, or is finished.
     """
-    if record.epochs is not None:
+    if record.epochs is not None and "epochs" not in job.settings:
         job = job.of_epochs(record.epochs)
     record.check(_identity(job), job.directory, came_later(job.base.model))
     budget.before = record.spent
