@@ -334,6 +334,9 @@ def test_tables_that_a_narrower_call_replaces_are_told(tmp_path: Path) -> None:
     scope, store = Scope(logs, models=("popularity", "recency")), RunStore(tmp_path / "out" / "cells")
     assert do_runs(store, make_plan("table3", scope, store).runs)
     reproduce("table3", scope, tmp_path / "out", minutes=0)
+    with pytest.warns(MclrecWarning, match="its tables had popularity, recency too"):
+        reproduce("table3", replace(scope, models=("markov",)), tmp_path / "out", minutes=0)
+    reproduce("table3", scope, tmp_path / "out", minutes=0)
     with pytest.warns(
         MclrecWarning, match=r"its tables had .*2\.csv too and are replaced; the runs are kept"
     ):

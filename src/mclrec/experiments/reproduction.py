@@ -143,7 +143,7 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
     for name in names:
         try:
             outcome = gather(name, plan, store)
-            _warn_of_replaced(outcome, out / name)
+            _warn_of_replaced(plan.rows.get(name, ()), out / name)
             write_outcome(outcome, plan.scope, out / name)
         except Exception as problem:  # whatever it is, the runs of the other targets are trained
             problems[name] = problem
@@ -154,16 +154,17 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
     return outcomes
 
 
-def _warn_of_replaced(outcome: Outcome, folder: Path) -> None:
-    """Warn of data or rows in the tables of an earlier call that this narrower request leaves out."""
+def _warn_of_replaced(rows: Sequence[PlannedRow], folder: Path) -> None:
+    """Warn of data, rows or points in the tables of an earlier call that this narrower request leaves out."""
     try:
         before = _read(folder / _RECORD).measurements
     except DataError:  # it is missing or cannot be read
         return
-    datasets = {row.data for row in before} - {row.data for row in outcome.measurements}
-    rows = {row.row for row in before} - {row.row for row in outcome.measurements}
-    gone = sorted(datasets or rows)
-    if gone and outcome.measurements:
+    datasets = {row.data for row in before} - {row.data for row in rows}
+    names = {row.row for row in before} - {row.row for row in rows}
+    points = {(row.row, row.x) for row in before if row.x is not None} - {(row.row, row.x) for row in rows}
+    gone = sorted(datasets or names) or [f"{name} {x:g}" for name, x in sorted(points)]
+    if gone:
         warnings.warn(
             f"{folder}: its tables had {', '.join(gone)} too and are replaced; the runs are kept: request all at once "
             "to see them together",
