@@ -137,6 +137,13 @@ def test_a_finished_run_may_have_more_epochs(tmp_path: Path) -> None:
     assert same(weights(more.model), weights(whole.model))
 
 
+def test_a_resumed_run_cannot_have_fewer_epochs_than_are_done(tmp_path: Path) -> None:
+    data = marching()
+    stub_trainer(Stub(data, [5, 4, 3, 2]), data, tmp_path, epochs=4).fit()
+    with pytest.raises(TrainingError, match=r"has 4 epochs already, more than epochs = 3; .*--set epochs=4"):
+        stub_trainer(Stub(data), data, tmp_path, epochs=3).fit(resume=True)
+
+
 def test_early_stopping_counts_over_an_interruption(tmp_path: Path) -> None:
     data = marching()
     ranks = [2, 5, 5, 5, 1]

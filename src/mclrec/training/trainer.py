@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from mclrec.training.schedule import cycle_epochs, one_cycle
 from mclrec.training.step_graphs import make_steps
 from mclrec.training.steps import Steps, Trained
 from mclrec.training.validation import Validator
+from mclrec.wording import count_of
 
 __all__ = ["Trainer"]
 
@@ -97,7 +98,8 @@ class Trainer:
         """Train to the end, or until a signal; afterwards the model has the best weights.
 
         Raises:
-            TrainingError: a loss or weight is not finite; there is no checkpoint to resume, or it is another run's.
+            TrainingError: a loss or weight is not finite; there is no checkpoint to resume, or it is another run's, or
+                has more epochs than the run may have.
             ModelFileError: the checkpoint is damaged.
             DataError: the data contain no training example.
             LostProcessError: another process has ended.
@@ -111,6 +113,7 @@ class Trainer:
         self.model.on_fit_start(self.split.training)
         self.model.to(self.device)
         phases = self.model.phases()
+        self._check_reached(phases, position)
         interrupted = False
         try:
             with StopRequest() as stop, kept_memory():
@@ -135,6 +138,15 @@ class Trainer:
             interrupted,
             seconds_before,
         )
+
+    def _check_reached(self, phases: Sequence[Phase], position: Position) -> None:
+        """Refuse fewer epochs than are finished: their best weights are not those of a training with so few."""
+        done = position.epoch - 1
+        if phases and done > (most := self._epochs(phases[position.phase])):
+            raise TrainingError(
+                f"{self.directory / CHECKPOINT}: has {count_of(done, 'epoch')} already, more than epochs = {most}; "
+                f"continue with --set epochs={done} or more, or train from scratch into another --out"
+            )
 
     def _restore_threads(self, position: Position) -> None:
         """Use the number of threads that the run began with: rounding of sums depends on the number of partial sums."""
