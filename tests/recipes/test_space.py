@@ -9,7 +9,7 @@ import pytest
 from mclrec.errors import ConfigError
 from mclrec.models import registry
 from mclrec.recipes import resolve, section_names, write_recipe
-from mclrec.recipes.space import Choices, Range, search_space
+from mclrec.recipes.space import Choices, Range, search_space, value_of
 
 TRAINED = [name for name in registry.names() if registry.entry(name).regimes]
 
@@ -45,6 +45,14 @@ def test_kinds_of_dimensions(tmp_path: Path) -> None:
         True
     ] * 3 + [False] * 4
     assert [space["batch_size"].holds(value) for value in (16, 17, 17.5, 300)] == [True, True, False, False]
+
+
+def test_none_can_be_searched(tmp_path: Path) -> None:
+    space = space_of(tmp_path, 'average = ["none", 2.0]')
+    assert space == {"average": Choices(("none", 2.0))}
+    base = resolve("mclrec", "", tmp_path / "own.toml", {"average": None})
+    assert value_of(base, "average") == "none"
+    assert resolve("mclrec", "", tmp_path / "own.toml", {"average": "none"}).training == base.training
 
 
 @pytest.mark.parametrize(

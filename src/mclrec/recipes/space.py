@@ -22,6 +22,7 @@ from mclrec.errors import ConfigError, unknown_name
 from mclrec.models import registry
 from mclrec.recipes import Recipe, resolve, search_table, setting_keys
 from mclrec.recipes.auto import DataSizes
+from mclrec.recipes.toml_text import NONE
 from mclrec.training.config import TrainingConfig
 
 __all__ = ["Choices", "Dimension", "Range", "Space", "search_space", "value_of"]
@@ -144,9 +145,9 @@ def search_space(
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
-    """Value of a recipe's setting, by its key."""
+    """Value of a recipe's setting, by its key; ``none`` for None, as recipes write it."""
     values = recipe.training.model_dump() | recipe.config.model_dump(by_alias=True)
-    return values[key]
+    return NONE if values[key] is None else values[key]
 
 
 def _field_type(model: str, key: str) -> Any:
