@@ -1,5 +1,6 @@
 """The contents of reports."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.container import BarContainer
 from matplotlib.patches import Rectangle
+from tests.cli.conftest import run_main
 
 from mclrec.errors import ConfigError
 from mclrec.evaluation.metrics import hit_rate
@@ -18,7 +20,7 @@ from mclrec.experiments.campaign_plan import TARGETS
 from mclrec.experiments.reproduction import load_outcomes, reproduce
 from mclrec.experiments.results_table import Measurement, ResultTable, TableCell
 from mclrec.experiments.target import Scope
-from mclrec.report.page import Section, write_page, write_report
+from mclrec.report.page import Section, write_page, write_report, write_search_report
 from mclrec.report.plots import Point, grouped_bars, hit_curves, learning_curves, style, styles_of, to_svg
 from mclrec.report.target_sections import draw
 from mclrec.runs.run import Run
@@ -162,3 +164,34 @@ def test_a_picture_is_whole_xml_in_the_colour_of_the_page() -> None:
     assert "width" not in root.attrib
     assert "currentColor" in text
     assert "the length of the list" in text
+
+
+def _searched(folder: Path) -> Any:
+    """The outcome of a search among names and numbers."""
+    pytest.importorskip("optuna")
+    from mclrec.search.study import Plan
+    from mclrec.search.tuning import Outcome, Progress, TrialView
+
+    space = folder / "own.toml"
+    space.write_text('[search]\ncycle = ["none", "whole", 2]\n', encoding="utf-8")
+    plan = Plan("sasrec", space, {}, 1, "leave-one-out", "log", None, "0")
+    trials = [
+        TrialView(number, "done", {"cycle": value}, 0.1 * number, {1: 0.1}, 1.0)
+        for number, value in enumerate(("none", "whole", 2))
+    ]
+    return Outcome(Progress(trials, 3, "mrr@10", 1.0), plan, folder, folder / "best.toml", "mclrec train")
+
+
+def test_a_search_among_names_and_numbers_is_drawn(tmp_path: Path) -> None:
+    assert "Settings of each trial" in _text(write_search_report(_searched(tmp_path)))
+
+
+def test_a_search_whose_result_is_json_has_a_report_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = _searched(tmp_path)
+    monkeypatch.setattr("mclrec.search.tuning.tune", lambda *_, **__: outcome)
+    assert run_main("tune", "complete-journey", "--json") == 0
+    *_, search = map(json.loads, capsys.readouterr().out.splitlines())
+    assert search["report"] == str(tmp_path / "report.html")
+    assert (tmp_path / "report.html").exists()

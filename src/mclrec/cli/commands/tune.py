@@ -155,7 +155,7 @@ def _tune(request: TuneRequest, trials: int, workers: int, minutes: float | None
 
 
 def _print_lines(outcome: Outcome) -> None:
-    """Print a line of JSON for each trial, in the order of the table, and one for the search."""
+    """Write the report; print a line of JSON for each trial, in the order of the table, and one for the search."""
     progress = outcome.progress
     for trial in _ranked(progress):
         print_json(
@@ -175,8 +175,20 @@ def _print_lines(outcome: Outcome) -> None:
             "complete": progress.complete,
             "recipe": None if outcome.recipe is None else str(outcome.recipe),
             "command": outcome.command,
+            "report": None if outcome.recipe is None else _report(outcome)[0],
         }
     )
+
+
+def _report(outcome: Outcome) -> tuple[str | None, str]:
+    """Write the report on a search in which a trial is done; returns its path, if it was written, and a line on it."""
+    from mclrec.report.page import write_search_report
+
+    try:
+        path = str(write_search_report(outcome))
+    except ConfigError as problem:
+        return None, f"No report: {problem}"
+    return path, f"Report: {path}"
 
 
 def _dry_run(request: TuneRequest, *, as_json: bool) -> None:
@@ -238,8 +250,6 @@ def _table(progress: Progress, trials: list[TrialView]) -> Table:
 
 
 def _print_outcome(console: Console, outcome: Outcome) -> None:
-    from mclrec.report.page import write_search_report
-
     progress = outcome.progress
     if not progress.complete:
         finished = progress.count("done", "pruned", "failed")
@@ -254,10 +264,7 @@ def _print_outcome(console: Console, outcome: Outcome) -> None:
     beside = f" (the recipe: {first.value:.4f})" if first and first.value is not None else ""
     console.print(f"\nBest: trial {best.number}, validation {progress.metric} {best.value:.4f}{beside}")
     console.print(f"Its recipe: {recipe}")
-    try:
-        console.print(f"Report: {write_search_report(outcome)}")
-    except ConfigError as problem:
-        console.print(f"No report: {problem}")
+    console.print(_report(outcome)[1])
     console.print(f"Train it and evaluate it on the test items:\n  {outcome.command}", soft_wrap=True)
 
 
