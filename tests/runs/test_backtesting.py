@@ -140,6 +140,23 @@ def test_finished_runs_are_kept_and_others_are_refused(log: Path, tmp_path: Path
         backtest(log, ["markov"], cuts=1, seed=2, reading=READING, out=out, progress=False)
 
 
+@pytest.mark.filterwarnings("ignore:.*starts from the beginning")  # markov, which has no checkpoint
+@pytest.mark.parametrize("model", ["markov", "sasrec"])
+def test_a_run_that_was_killed_while_it_was_measured_is_continued(
+    log: Path, tmp_path: Path, model: str
+) -> None:
+    settings = {} if model == "markov" else {"epochs": 1, "hidden_size": 8, "max_length": 5}
+
+    def found() -> Backtest:
+        return backtest(
+            log, [model], cuts=1, reading=READING, out=tmp_path / "runs", progress=False, settings=settings
+        )
+
+    before = found()
+    (tmp_path / "runs" / f"cut-1-{model}" / "metrics.json").unlink()
+    assert found() == before
+
+
 def test_finished_runs_of_other_times_are_refused(data: SequenceData, tmp_path: Path) -> None:
     """The order and the cuts are the same, but a row has another time, and a window might have other targets."""
     assert data.times is not None

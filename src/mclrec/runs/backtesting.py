@@ -27,7 +27,7 @@ from mclrec.errors import ConfigError, DataError
 from mclrec.evaluation.metrics import FloatArray, Metric, parse_metric
 from mclrec.evaluation.significance import Interval, confidence_interval
 from mclrec.locks import is_empty
-from mclrec.models.directory import CONFIG
+from mclrec.models.directory import CONFIG, METRICS
 from mclrec.randomness import Stream, generator
 from mclrec.recipes import Recipe
 from mclrec.recipes.shared_settings import check_known, check_taken, taken_settings, told_settings
@@ -272,7 +272,7 @@ def _trained(
         same = (info.model, info.split, info.seed) == (model, window.split, request.seed)
         if not same or not same_log(info, data):
             raise ConfigError(f"{directory}: holds a run with another log, seed or cut; give another --out")
-        if run.record.finished:
+        if (directory / METRICS).exists() and run.record.finished:
             check_settings(run, _recipe(data, model, settings, window))
             return run
     wanted = TrainRequest(
