@@ -67,7 +67,7 @@ def test_a_path_is_text_or_a_path() -> None:
 
 def test_texts_choices_and_flags() -> None:
     check_choice("format", "onnx", ["onnx", "vectors"])
-    check_flag("resume", False)
+    assert [check_flag("resume", value) for value in (True, np.False_)] == [True, False]
     assert text_of("device", "cpu") == "cpu"
     wrong: list[Any] = [[], None, 1, np.array([1, 2]), "onxx"]
     for value in wrong:
@@ -75,6 +75,8 @@ def test_texts_choices_and_flags() -> None:
             check_choice("format", value, ["onnx", "vectors"])
         with pytest.raises(ConfigError, match="true or false"):
             check_flag("resume", value)
+    with pytest.raises(ConfigError, match="list_in_order = 'no': should be true or false"):
+        mclrec.judge(["lists.csv"], list_in_order="no")  # type: ignore[arg-type]
 
 
 def test_a_list_of_ids_is_no_text() -> None:

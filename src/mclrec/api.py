@@ -119,9 +119,9 @@ def train(
     Raises:
         MclrecError: in the subclass for the cause.
     """
-    check_flag("resume", resume)
+    resume = check_flag("resume", resume)
     bars = shown(progress)
-    check_flag("shard_items", shard_items)
+    shard_items = check_flag("shard_items", shard_items)
     request = TrainRequest(
         data,
         text_of("model", model),

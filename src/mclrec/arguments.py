@@ -69,14 +69,15 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
         raise ConfigError(unknown_name(name, value, choices))
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Refuse a value that is neither true nor false.
+def check_flag(name: str, value: Any) -> bool:
+    """Return a boolean; those of NumPy are accepted, numbers are not.
 
     Raises:
-        ConfigError: the value is not a boolean.
+        ConfigError: the value is neither true nor false.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         raise ConfigError(f"{name} = {quoted(value)}: should be true or false")
+    return bool(value)
 
 
 def check_callable(name: str, value: Any) -> None:

@@ -101,7 +101,7 @@ def serve(
         MclrecError: the model cannot be served in this way, or an extra is not installed.
     """
     require("the service")
-    check_flag("traces", traces)
+    traces = check_flag("traces", traces)
     from mclrec.serving.rest.server import serve_model
     from mclrec.serving.rest.settings import Settings
 

@@ -56,7 +56,7 @@ def push_to_hub(
         ConfigError: huggingface_hub is not installed.
     """
     require("the Hugging Face Hub")
-    check_flag("private", private)
+    private = check_flag("private", private)
     directory = path_of("run", getattr(run, "directory", run))
     named = text_of("repository", repository)
     _check_loads(directory)

@@ -347,7 +347,7 @@ class Model:
             EvaluationError: k is not between 1 and the number of items.
         """
         check_k(k, len(self.items))
-        check_flag("include_seen", include_seen)
+        include_seen = check_flag("include_seen", include_seen)
         place = path_of("out", out)
         check_format(place)
         check_out(users, place, getattr(self._runtime.rules.facts, "path", None))

@@ -103,7 +103,7 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose=verbose)
-        check_flag("refit", refit)
+        refit = check_flag("refit", refit)
         resolve_device(device)
         self.model = text_of("model", model)
         self.recipe = None if recipe is None else str(recipe)

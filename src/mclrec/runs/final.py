@@ -59,7 +59,7 @@ def finalize(
     Raises:
         MclrecError: the subclass says what is wrong.
     """
-    check_flag("resume", resume)
+    resume = check_flag("resume", resume)
     bars = shown(progress)
     request = final_request(
         open_run(run),

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from mclrec.arguments import list_of
+from mclrec.arguments import check_flag, list_of
 from mclrec.crashes import refusals_as_ours
 from mclrec.data.loading import load
 from mclrec.data.origin import Reading
@@ -197,7 +197,7 @@ def judge(
     """
     case = open_case(
         lists,
-        ListColumns(list_user, list_item, list_rank, list_score, list_in_order),
+        ListColumns(list_user, list_item, list_rank, list_score, check_flag("list_in_order", list_in_order)),
         data=data,
         reading=Reading.of(reading),
         asked=AskedSplit(split, valid_from, test_from, test_until, targets),

@@ -129,7 +129,7 @@ def update(
     Raises:
         MclrecError: the subclass says what is wrong.
     """
-    check_flag("final", final)
+    final = check_flag("final", final)
     shown(progress)  # checks the argument before anything is read
     request = UpdateRequest(
         open_run(run),

@@ -76,9 +76,9 @@ def evaluate_run(
     check_seen(seen)
     check_choice("metrics", metrics, ("accuracy", "all"))
     table = check_metrics(metrics, categories)
-    check_flag("slices", slices)
+    sliced = check_flag("slices", slices)
     columns = check_slice_columns(slice_by)
-    sliced = slices or bool(columns)
+    sliced = sliced or bool(columns)
     cuts = None if ks is None else list_of("cutoffs", "ks", ks)
     if cuts == ():
         raise ConfigError("ks: the list is empty; give one or more cutoffs, or leave it out")

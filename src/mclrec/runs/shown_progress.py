@@ -21,8 +21,8 @@ def shown(progress: Any) -> AbstractContextManager[Reporter | None]:
     Raises:
         ConfigError: the argument is neither true nor false.
     """
-    check_flag("progress", progress)
-    return ProgressReporter(Console(stderr=True)) if progress else _silent()
+    shows = check_flag("progress", progress)
+    return ProgressReporter(Console(stderr=True)) if shows else _silent()
 
 
 @contextmanager
