@@ -181,6 +181,9 @@ def test_explain_is_the_difference_that_leaving_out_makes() -> None:
         assert "did you mean 'item" in unknown.json()["detail"]
         nothing = (await http.post("/explain", json={"history": ["item 05"], "items": []})).json()
         assert nothing["items"] == []
+        for history, popular in (([], True), (["unknown"], True), (["item 05"], False)):
+            body = {"history": history, "items": ["item 06"]}
+            assert (await http.post("/explain", json=body)).json()["popular"] is popular
 
     use(work)
 

@@ -57,6 +57,7 @@ EXAMPLES = {
             ],
             "unknown": [],
             "unknown_user": False,
+            "popular": False,
             "model": "mclrec-0123456789ab",
         },
     ),

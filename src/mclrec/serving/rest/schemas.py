@@ -239,6 +239,9 @@ class ExplainAnswer(_Answer):
     items: list[Explained]
     unknown: list[str | int]
     unknown_user: bool
+    popular: bool = Field(
+        description="Whether scores are counts in training, which nothing explains, because no item was known."
+    )
     model: str
 
 

@@ -189,6 +189,7 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
         ],
         "unknown": [written(item) for item in plan.unknown],
         "unknown_user": plan.unknown_user,
+        "popular": answers[0].popular,
         "model": plan.runtime.version,
     }
 
