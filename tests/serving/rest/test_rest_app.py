@@ -188,6 +188,13 @@ def test_explain_is_the_difference_that_leaving_out_makes() -> None:
     use(work)
 
 
+def test_a_single_boost_is_a_list_of_one() -> None:
+    boost = {"where": {"brand": "own"}, "factor": 2.0}
+    for given in (boost, [boost]):
+        body = json.dumps({"history": [], "boost": given})
+        assert schemas.RecommendRequest.model_validate_json(body).boost == [boost]
+
+
 def test_items_and_similar() -> None:
     async def work(http: httpx.AsyncClient) -> None:
         found = (await http.get("/items", params={"q": "ITEM 40"})).json()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
 from mclrec.serving.rest.settings import Settings
 
@@ -54,6 +54,15 @@ Id = (
 _Ids = Annotated[list[Id], Field(fail_fast=True)]
 """List of ids that reports only the first invalid one, not each of half a million."""
 
+
+_Boosts = Annotated[
+    list[dict[str, Any]],
+    BeforeValidator(
+        lambda given: [given] if isinstance(given, dict) else given,
+        json_schema_input_type=list[dict[str, Any]] | dict[str, Any],
+    ),
+]
+"""Boosts; a single one may be given without the list, as in Python and on the command line."""
 
 SessionKey = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_KEY)]
 """Opaque key of a session; only a digest of it is stored."""
@@ -102,10 +111,10 @@ class RecommendRequest(_Request):
         "and `not`. Only items for which all hold are in the answer.",
         examples=[{"category": ["dairy"], "available": True, "price": {"max": 10}}],
     )
-    boost: list[dict[str, Any]] | None = Field(
+    boost: _Boosts | None = Field(
         None,
         description="How scores change before the best are listed: where conditions like those of `filter` hold, "
-        "`factor` multiplies the odds of an item, and `add` is added to its score.",
+        "`factor` multiplies the odds of an item, and `add` is added to its score. A list, or a single object.",
         examples=[[{"where": {"brand": "own"}, "factor": 1.5}]],
     )
     diversify: dict[str, Any] | None = Field(
