@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.helpers import tiny_data, write_log
+from tests.helpers import at_random_times, tiny_data, write_log
 from tests.runs.conftest import start
 
 from mclrec.errors import EvaluationError, ModelFileError
@@ -22,7 +23,9 @@ from mclrec.recipes import resolve
 from mclrec.report.systems import open_study
 from mclrec.runs.comparison import compare_runs, group_runs, seeds_note
 from mclrec.runs.remeasure import evaluate_run
+from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run
+from mclrec.runs.training_run import train
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,21 @@ def test_the_same_targets_of_another_log_are_refused(log: Path, tmp_path: Path) 
     for refused in (compare_runs, lambda runs: open_study([run.directory for run in runs])):
         with pytest.raises(EvaluationError, match=said):
             refused(runs)
+
+
+def test_other_times_under_a_split_by_time_are_another_log(tmp_path: Path) -> None:
+    """The sequences, the cuts and the targets are the same."""
+    data = at_random_times(tiny_data())
+    assert data.times is not None
+    later = replace(data, times=data.times + 1)
+    runs = [
+        train(TrainRequest(one, model, out=tmp_path / f"{split}-{name}", split=split))
+        for split in ("time", "leave-one-out")
+        for name, model, one in (("a", "popularity", data), ("b", "markov", later))
+    ]
+    with pytest.raises(EvaluationError, match=r"time-b: was trained on a log with other times than .*time-a"):
+        compare_runs(runs[:2])
+    assert len(compare_runs(runs[2:])) == 2
 
 
 def test_another_name_of_a_log_is_the_same_data(log: Path, folder: Path, tmp_path: Path) -> None:

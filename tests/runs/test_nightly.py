@@ -192,6 +192,19 @@ def test_moments_go_with_a_split_by_time(good: Run, today: Path, tmp_path: Path)
         run_update(good, today, tmp_path / "out", valid_from=7000, test_from=8500)
 
 
+def test_an_update_belongs_to_the_times_of_its_log(tmp_path: Path) -> None:
+    """The order of a grown log is the same, but a split by time cuts elsewhere."""
+    data = at_random_times(tiny_data())
+    assert data.times is not None
+    settings: dict[str, Any] = {"model": "popularity", "split": "time", "measured": False}
+    earlier = train(TrainRequest(data, out=tmp_path / "run", **settings))
+    newer = longer(data)
+    run_update(earlier, newer, tmp_path / "out")
+    assert newer.times is not None
+    with pytest.raises(ConfigError, match="holds an update with another log than tiny"):
+        run_update(earlier, replace(newer, times=newer.times + 1), tmp_path / "out")
+
+
 def test_unknown_items_are_told(good: Run, tmp_path: Path) -> None:
     data = tiny_data(items=17, seed=4)
     done = run_update(good, write_log(tmp_path / "new.csv", at_random_times(data)), tmp_path / "out")

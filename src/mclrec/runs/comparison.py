@@ -11,7 +11,7 @@ import numpy as np
 
 from mclrec.arguments import list_of
 from mclrec.crashes import refusals_as_ours
-from mclrec.data.split import check_part
+from mclrec.data.split import check_part, looks_at_times
 from mclrec.errors import ConfigError, EvaluationError
 from mclrec.evaluation.claims import Finding, compare_with_baseline
 from mclrec.evaluation.effects import nested_interval
@@ -21,7 +21,7 @@ from mclrec.evaluation.significance import Interval
 from mclrec.models import registry
 from mclrec.randomness import Stream, generator
 from mclrec.runs.baselines import changed_settings
-from mclrec.runs.run import Run, check_seen, open_run
+from mclrec.runs.run import Run, RunInfo, check_seen, open_run
 from mclrec.runs.saved_settings import settings_now
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "group_runs",
     "rank_tables",
     "ranked_runs",
+    "same_times",
     "seeds_note",
     "tested_metric",
 ]
@@ -241,6 +242,13 @@ def _check_same_split(first: Run, run: Run) -> None:
 
 def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
     """Refuse runs on different data, even if the targets are equal, as for a log and the last rows of its users."""
+    times = first.info.data.times
+    same = run.info.data.fingerprint == first.info.data.fingerprint
+    if same and times is not None and not same_times(run.info, times):
+        raise EvaluationError(
+            f"{run.directory}: was trained on a log with other times than {first.directory}, and a split by time "
+            "depends on them; compare runs on the same data"
+        )
     here, there = run.info.data.fingerprint[:12], first.info.data.fingerprint[:12]
     prints = f"(fingerprint {here}, not {there})"
     if not same_targets:
@@ -259,6 +267,11 @@ def _check_same_data(first: Run, run: Run, *, same_targets: bool) -> None:
         f"{run.directory}: ranks the targets of {first.directory} but was trained on other data {prints}; train one of "
         "them again on the other's data"
     )
+
+
+def same_times(info: RunInfo, times: str | None) -> bool:
+    """Whether a run's data have times with this checksum, if its split looks at them and the run has recorded them."""
+    return not looks_at_times(info.split) or info.data.times in (None, times)
 
 
 def group_runs(runs: Sequence[Run]) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from mclrec.randomness import Stream, generator
 from mclrec.runs.baselines import Score, system_name, too_large, trained_baselines
 from mclrec.runs.comparison import Ranked, group_runs, ranked_runs
 from mclrec.runs.judged_entries import Entry
+from mclrec.runs.remeasure import same_log
 from mclrec.runs.run import Run
 
 __all__ = ["JudgedSystems"]
@@ -125,7 +126,7 @@ class JudgedSystems:
             EvaluationError: it does not.
         """
         data, table = self.split.data, run.ranks(self.part, label)
-        same = run.info.data.fingerprint == data.fingerprint
+        same = same_log(run.info, data)
         users = [data.user_ids[user + 1] for user in self.targets.users.tolist()] if same else []
         items = [data.item_ids[item] for item in self.targets.items.tolist()] if same else []
         if not same or (table.users, table.items) != (users, items):

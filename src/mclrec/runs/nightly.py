@@ -29,9 +29,11 @@ from mclrec.inference.exporter import export_onnx
 from mclrec.json_files import write_json
 from mclrec.locks import is_empty, lock_in
 from mclrec.models import registry
+from mclrec.models.directory import CONFIG
 from mclrec.runs.final import final_request, measured_run, reading_like
 from mclrec.runs.judgement import Judgement, judge
 from mclrec.runs.live_link import point
+from mclrec.runs.remeasure import same_log
 from mclrec.runs.request import TrainRequest
 from mclrec.runs.run import Run, open_run
 from mclrec.runs.run_directory import begin_or_resume
@@ -247,7 +249,7 @@ class _Steps:
     def _begin(self, earlier: Run, data: SequenceData) -> Update:
         """The saved state of this update; if there is none, or its options differ, an update is begun and saved."""
         request, kept = self._request, self._kept()
-        if kept is not None and kept.fingerprint != data.fingerprint:
+        if kept is not None and not self._is_of(kept, data):
             raise ConfigError(
                 f"{request.out}: holds an update with another log than {data.name}; give another --out"
             )
@@ -267,6 +269,12 @@ class _Steps:
             options=request.options,
         )
         return self._keep(begun)
+
+    def _is_of(self, kept: Update, data: SequenceData) -> bool:
+        """Whether an update was begun with these data; the times are recorded by its run only."""
+        place = self._request.out / MEASURED
+        run = same_log(Run(place).info, data) if (place / CONFIG).exists() else True
+        return kept.fingerprint == data.fingerprint and run
 
     def _check_split(self, earlier: Run, data: SequenceData) -> None:
         """Refuse a split under which nothing newer is learnt, and an earlier model that training cannot start from.

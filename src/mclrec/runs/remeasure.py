@@ -12,13 +12,14 @@ from mclrec.crashes import refusals_as_ours
 from mclrec.data.item_categories import read_categories
 from mclrec.data.loading import read_again
 from mclrec.data.sequences import SequenceData
-from mclrec.data.split import Part, check_part, looks_at_times, make_split
+from mclrec.data.split import Part, check_part, make_split
 from mclrec.errors import ConfigError, DataError, MclrecWarning, OutputError
 from mclrec.evaluation.protocol import Result, Seen
 from mclrec.evaluation.ranking import evaluate
 from mclrec.locks import is_held, lock_in
 from mclrec.models.storage import load_model
 from mclrec.runs.baselines import baseline_names, system_name, too_large
+from mclrec.runs.comparison import same_times
 from mclrec.runs.further_systems import check_metrics, further_metrics, passes
 from mclrec.runs.run import Run, RunInfo, check_seen, open_run, ranks_path
 from mclrec.runs.sliced_systems import check_slice_columns, column_slicings, result_slices
@@ -178,6 +179,4 @@ def run_data(run: Run, data: Any = None, hint: str = "give its place with --data
 
 def same_log(info: RunInfo, data: SequenceData) -> bool:
     """Whether a run was trained on these data: on the same sequences and, if its split looks at them, times."""
-    if info.data.fingerprint != data.fingerprint:
-        return False
-    return not looks_at_times(info.split) or info.data.times in (None, data.times_checksum)
+    return info.data.fingerprint == data.fingerprint and same_times(info, data.times_checksum)
