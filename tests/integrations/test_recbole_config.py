@@ -213,6 +213,15 @@ def test_another_split_is_a_problem(eval_args: object) -> None:
         ({"model": "SASRec", "epochs": 1.5}, "epochs = 1.5"),
         ({"model": "SASRec", "seed": -1}, "seed = -1"),
         ({"model": "SASRec", "val_interval": {"rating": "4"}}, "val_interval.rating: '4' is not an interval"),
+        *(
+            ({"val_interval": {"rating": wanted}}, f"val_interval.rating: {said}")
+            for wanted, said in (
+                ([float("inf")], "should be a list of strings or finite numbers"),
+                ([float("nan")], "should be a list of strings or finite numbers"),
+                ("[inf,inf)", "'[inf,inf)' is not an interval: there is no number in it"),
+                ("(-inf,-inf)", "'(-inf,-inf)' is not an interval: there is no number in it"),
+            )
+        ),
         ({"model": "SASRec", "eval_args": 3}, "eval_args = 3"),
         ({"model": "SASRec", "USER_ID_FIELD": 3}, "name of a column"),
     ],
@@ -221,6 +230,14 @@ def test_values_that_cannot_be(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as problem:
         translate(values)
     assert message in str(problem.value)
+
+
+def test_a_mode_of_lists_and_a_core_of_infinity_are_left() -> None:
+    values = {
+        "eval_args": {**LEAVE_ONE_OUT, "mode": {"valid": ["full"]}},
+        "user_inter_num_interval": "[inf,inf)",
+    }
+    assert [note.key for note in translate(values).left] == ["eval_args.mode", "user_inter_num_interval"]
 
 
 def test_a_model_that_is_asked_for_goes_before_the_file() -> None:

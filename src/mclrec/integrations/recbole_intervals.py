@@ -46,6 +46,8 @@ def _interval(text: str) -> Interval:
         low, high = float(ends[0]), float(ends[1])
     except ValueError:
         raise ValueError(f"{text!r} is not an interval of two numbers") from None
+    if math.inf in (low, -high):
+        raise ValueError(f"{text!r} is not an interval: there is no number in it")
     if not low <= high:
         raise ValueError(f"{text!r} is not an interval: it ends before it begins")
     return Interval(low, high, text[0] == "[", text[-1] == "]")
@@ -75,9 +77,11 @@ def condition(field: str, wanted: object) -> str:
     name = '"' + field.replace('"', '""') + '"'
     if isinstance(wanted, list):
         if not wanted or not all(
-            isinstance(one, str | int | float) and not isinstance(one, bool) for one in wanted
+            isinstance(one, str)
+            or (isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < math.inf)
+            for one in wanted
         ):
-            raise ValueError("should be a list of strings or numbers")
+            raise ValueError("should be a list of strings or finite numbers")
         return f"{name} IN ({', '.join(map(_literal, wanted))})"
     parts = [_within(name, one) for one in intervals_of(wanted)]
     return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"

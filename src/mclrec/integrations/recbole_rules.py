@@ -170,7 +170,7 @@ def _eval_args(work: Translation, key: str, value: Any) -> None:
     given: dict[str, Callable[[Any], bool]] = {
         "order": lambda one: one == "TO",
         "group_by": lambda one: one == "user",
-        "mode": lambda one: set(one.values() if isinstance(one, Mapping) else [one]) == {"full"},
+        "mode": lambda one: one != {} and all(part == "full" for part in _parts(one)),
     }
     said = {
         "order": "rows are in order of time",
@@ -184,6 +184,11 @@ def _eval_args(work: Translation, key: str, value: Any) -> None:
     for name in value:
         if name not in _EVAL_ARGS:
             work.leave(f"{key}.{name}", unknown_name("key", name, _EVAL_ARGS))
+
+
+def _parts(value: Any) -> list[Any]:
+    """The values for validation and test, or the one for both."""
+    return list(value.values()) if isinstance(value, Mapping) else [value]
 
 
 def _hold_out(work: Translation, key: str, split: Any) -> None:
