@@ -510,7 +510,10 @@ def test_data_frames() -> None:
         assert list(frame["query"]) == [0, 0, 1, 1]
         assert list(frame["item"]) == [item for row in many for item, _ in row]
     assert in_memory(loaded(range(10, 130, 10))).recommend([10], 1).to_arrow()["item"].type == "int64"
-    assert MODEL.recommend(NAMES).to_pandas().empty
+    none = [["item 1"], ["item 2"]]
+    for empty in (MODEL.recommend(NAMES), MODEL.recommend_batch([]), MODEL.recommend_batch(none, allow=[])):
+        assert str(empty.to_arrow()["item"].type) == "large_string"
+        assert empty.to_pandas().empty
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

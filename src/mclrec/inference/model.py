@@ -374,4 +374,4 @@ class Model:
         asked = replace(asked, exclude=exclude, allow=allow)
         answers = self._runtime.answer(queries_of(histories, users, asked))
         warn_of((one.unknown for one in answers), sum(one.popular for one in answers), stacklevel=4)
-        return RecommendationBatch(answers)
+        return RecommendationBatch(answers, text_ids=not self.items.integers)

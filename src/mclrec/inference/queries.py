@@ -213,9 +213,10 @@ class Recommendations(_Framed, list[Recommendation]):
         unknown: distinct items of the history that the model does not know.
         unknown_user: whether the query names a user for whom the model has no vector.
         popular: whether popular items were listed because the history has no known item.
+        text_ids: whether ids are text, which an empty list does not show.
     """
 
-    __slots__ = ("popular", "unknown", "unknown_user")
+    __slots__ = ("_text_ids", "popular", "unknown", "unknown_user")
 
     def __init__(
         self,
@@ -224,24 +225,36 @@ class Recommendations(_Framed, list[Recommendation]):
         unknown: tuple[OutsideId, ...] = (),
         unknown_user: bool = False,
         popular: bool = False,
+        text_ids: bool = False,
     ) -> None:
         super().__init__(items)
         self.unknown, self.unknown_user, self.popular = unknown, unknown_user, popular
+        self._text_ids = text_ids
 
     def to_arrow(self) -> pa.Table:
         """Columns rank (from 1), item and score as an Arrow table."""
-        return RecommendationBatch([self]).to_arrow().drop_columns(["query"])
+        return RecommendationBatch([self], text_ids=self._text_ids).to_arrow().drop_columns(["query"])
 
 
 class RecommendationBatch(_Framed, list[Recommendations]):
-    """Lists of recommended items, one for each query, in the order of the queries."""
+    """Lists of recommended items, one for each query, in the order of the queries.
 
-    __slots__ = ()
+    Args:
+        lists: the lists.
+        text_ids: whether ids are text, which empty lists do not show.
+    """
+
+    __slots__ = ("_text_ids",)
+
+    def __init__(self, lists: Iterable[Recommendations] = (), *, text_ids: bool = False) -> None:
+        super().__init__(lists)
+        self._text_ids = text_ids
 
     def to_arrow(self) -> pa.Table:
         """Columns query (from 0), rank (from 1), item and score as an Arrow table, one row per item."""
         lengths = [len(row) for row in self]
-        items = Vocabulary([found.item for found in chain.from_iterable(self)]).to_arrow()
+        ids = [found.item for found in chain.from_iterable(self)]
+        items = pa.array([], pa.large_string()) if self._text_ids and not ids else Vocabulary(ids).to_arrow()
         scores = [found.score for found in chain.from_iterable(self)]
         ranks = chain.from_iterable(range(1, length + 1) for length in lengths)
         return pa.table(

@@ -143,6 +143,7 @@ class Runtime:
                 unknown=one.unknown,
                 unknown_user=one.unknown_user,
                 popular=found.popular,
+                text_ids=not self.catalogue.items.integers,
             )
             for one, found in zip(decoded, ranked, strict=True)
         ]
