@@ -497,6 +497,12 @@ def test_similar_items_explanations_and_vectors() -> None:
         MODEL.vectors([["item 1"], []])
 
 
+def test_a_number_of_items_is_one_of_python() -> None:
+    """One of eight bits would overflow where more items are listed than asked for."""
+    asked = MODEL._runtime.decode([Query(k=np.int8(5))])[0].query.k
+    assert (asked, type(asked)) == (5, int)
+
+
 def test_data_frames() -> None:
     one = MODEL.recommend(["item 1"], 2)
     many = MODEL.recommend_batch([["item 1"], ["item 2", "item 3"]], 2)

@@ -122,7 +122,7 @@ class Runtime:
         user = self.dense_user(query.user)
         dense = DenseQuery(
             history,
-            min(query.k, len(self.catalogue)),
+            min(int(query.k), len(self.catalogue)),
             user,
             known(query.exclude),
             None if query.allow is None else known(query.allow),
