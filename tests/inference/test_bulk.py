@@ -108,6 +108,13 @@ def test_another_batch_is_refused(changed: str, tmp_path: Path, run: Path) -> No
     assert Model.load(run).recommend_file(DATA, tmp_path / "recs.parquet", 3) == DATA.num_users
 
 
+def test_the_order_of_allowed_and_excluded_items_has_no_effect(tmp_path: Path, run: Path) -> None:
+    """That of a set of texts differs between processes."""
+    model, out, items = Model.load(run), tmp_path / "recs.parquet", list(DATA.item_ids)
+    interrupt(model, out, 1, allow=items)
+    assert model.recommend_file(DATA, out, 3, allow=items[::-1]) == DATA.num_users
+
+
 def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:
     parts = tmp_path / "recs.parquet.parts"
     parts.mkdir()

@@ -59,6 +59,7 @@ def test_onnxruntime_answers_as_torch(made: Path, index: str | None) -> None:
     torchs, onnx = load_runtime(made, engine="torch"), load_runtime(made, index=index)
     assert (torchs.card["engine"], onnx.card["engine"]) == ("torch", "onnx")
     assert torchs.version == onnx.version == load_runtime(made / "onnx").version
+    assert (onnx.checksum == torchs.checksum) == (index is None)  # bulk files do not mix their lists
     assert onnx.engine.max_length == torchs.engine.max_length == 6
     assert onnx.engine.num_items == len(onnx.catalogue) == DATA.num_items
     same(onnx.engine.answer(queries()), torchs.engine.answer(queries()))

@@ -200,6 +200,12 @@ def test_like_rules_are_compiled_once_and_one_is_not_true(facts: ItemFacts) -> N
     assert len(book._kept) <= 64
 
 
+def test_a_set_of_values_is_the_same_in_every_process() -> None:
+    """Its order is not, and unfinished bulk files belong to their rules."""
+    rules = Rules.of({"a": set("hgfedcba"), "b": {"not": frozenset("dcba")}})
+    assert rules == Rules.of({"a": list("abcdefgh"), "b": {"not": list("abcd")}})
+
+
 def test_what_a_boost_does_to_a_score() -> None:
     boosts = Boosts.of(np.array([1.0, 2.0, 0.5, 1.0]), np.array([0.0, 0.0, 0.0, 3.0]))
     assert boosts.logits.tolist() == pytest.approx([0, np.log(2), -np.log(2), 3])

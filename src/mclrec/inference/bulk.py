@@ -208,8 +208,8 @@ def _begin(folder: Path, bulk: _Bulk) -> None:
         "model": bulk.runtime.checksum,
         "k": options.k,
         "include_seen": options.include_seen,
-        "exclude": _digest_of(options.exclude),
-        "allow": None if options.allow is None else _digest_of(options.allow),
+        "exclude": _digest_of_set(options.exclude),
+        "allow": None if options.allow is None else _digest_of_set(options.allow),
         "rules": None if options.rules is None else options.rules.checksum,
     }
     if path.exists():
@@ -236,6 +236,11 @@ def _digest_of(ids: Iterable[OutsideId]) -> str:
     for id_ in ids:
         digest.update(f"{id_}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()
+
+
+def _digest_of_set(ids: Iterable[OutsideId]) -> str:
+    """Checksum of outside ids whose order has no effect: that of a set differs between processes."""
+    return _digest_of(sorted(set(map(str, ids))))
 
 
 def _known(packed: Packed) -> Packed:

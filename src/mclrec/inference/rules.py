@@ -235,6 +235,8 @@ def _values(where: str, given: Any) -> tuple[Value, ...]:
     if not given:
         raise ConfigError(f"{where}: has no values; leave it out, or give some")
     _at_most(where, "values", given, _VALUES)
+    if isinstance(given, set | frozenset):
+        given = sorted(given, key=repr)  # the order of a set differs between processes
     return tuple(_value(where, one) for one in given)
 
 

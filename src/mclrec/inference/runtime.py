@@ -74,7 +74,7 @@ class Runtime:
         version: name and a part of the checksum of the weights.
         users: outside ids of the users of its data; None for models without users.
         strangers: dense ids of those users that training has not seen; they are treated as unknown.
-        checksum: of the weights; distinguishes unfinished work from another model's.
+        checksum: of the weights, and the kind of index; distinguishes unfinished work from another model's.
         rules: business rules by columns of items.
     """
 
@@ -256,7 +256,7 @@ def load_runtime(
         {**export.card, "engine": "onnx", "reads": export.max_length},
         str(export.card["version"]),
         export.users,
-        export.weights,
+        export.weights if index is None else f"{export.weights} {index}",
         export.strangers,
     )
 
