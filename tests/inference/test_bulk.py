@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.helpers import tiny_data, write_log
 
+from mclrec.cli.commands.recommend import read_ids
 from mclrec.data.columns import Columns
 from mclrec.data.origin import Reading
 from mclrec.data.sequences import SequenceData
@@ -113,6 +114,11 @@ def test_the_order_of_allowed_and_excluded_items_has_no_effect(tmp_path: Path, r
     model, out, items = Model.load(run), tmp_path / "recs.parquet", list(DATA.item_ids)
     interrupt(model, out, 1, allow=items)
     assert model.recommend_file(DATA, out, 3, allow=items[::-1]) == DATA.num_users
+
+
+def test_a_list_of_items_has_an_id_in_each_line(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes("\ufeffa\u2028b\r\n\n c \nd\x85e".encode())
+    assert read_ids(tmp_path / "ids.txt") == ["a\u2028b", "c", "d\x85e"]
 
 
 def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:

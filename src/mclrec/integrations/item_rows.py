@@ -69,7 +69,7 @@ def rows_by_file(path: Path, items: Vocabulary) -> IntArray:
         DataError: the file cannot be read, or its ids are not exactly the items of the log.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # an id may hold other separators
     except OSError as problem:
         raise DataError(f"{path}: cannot be read: {system_reason(problem)}") from None
     except ValueError:

@@ -200,7 +200,7 @@ def read_ids(path: Path) -> list[str]:
         DataError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # an id may hold other separators
     except (OSError, UnicodeDecodeError) as problem:
         raise DataError(f"{path}: cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
     return [line.strip() for line in lines if line.strip()]
