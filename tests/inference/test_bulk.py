@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from mclrec.errors import ConfigError, DataError, InUseError, OutputError
 from mclrec.inference import bulk
 from mclrec.inference.model import Model
 from mclrec.locks import lock_in
-from mclrec.models import registry
+from mclrec.models import registry, storage
 from mclrec.models.storage import save_model
 
 DATA = tiny_data()
@@ -119,6 +120,24 @@ def test_the_order_of_allowed_and_excluded_items_has_no_effect(tmp_path: Path, r
 def test_a_list_of_items_has_an_id_in_each_line(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_bytes("\ufeffa\u2028b\r\n\n c \nd\x85e".encode())
     assert read_ids(tmp_path / "ids.txt") == ["a\u2028b", "c", "d\x85e"]
+
+
+def test_a_link_that_is_switched_while_a_model_loads(tmp_path: Path, run: Path) -> None:
+    """Items and weights are those of one model, although both have as many."""
+    link, real = tmp_path / "live", storage.read_items
+    other = save(tmp_path / "other", replace(DATA, items=DATA.items[::-1].copy()))
+    link.symlink_to(run)
+
+    def switched(*args: Any) -> Any:
+        link.unlink()
+        link.symlink_to(other)
+        return real(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "read_items", switched)
+        found = Model.load(link).recommend(["item 003"])
+    wanted, later = (Model.load(one).recommend(["item 003"]) for one in (run, link))
+    assert found == wanted != later
 
 
 def test_one_process_at_a_time(tmp_path: Path, run: Path) -> None:

@@ -227,6 +227,7 @@ def load_runtime(
         ModelFileError: the directory is missing, damaged, of another format, or does not hold what is requested.
         ConfigError: the device or index does not exist.
     """
+    directory = _one_directory(directory)
     check_choice("engine", engine, get_args(EngineName))
     check_choice("device", device, ("auto", "cpu", "cuda"))
     if device == "cuda" and engine != "torch":
@@ -259,6 +260,12 @@ def load_runtime(
         export.weights if index is None else f"{export.weights} {index}",
         export.strangers,
     )
+
+
+def _one_directory(directory: Path) -> Path:
+    """The directory that a link points to now: a link that is switched meanwhile would mix files of two models."""
+    there = directory.resolve()
+    return directory if there == directory.absolute() else there
 
 
 def model_version(name: str, weights: str) -> str:
