@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,14 @@ def test_a_set_of_values_is_the_same_in_every_process() -> None:
     """Its order is not, and unfinished bulk files belong to their rules."""
     rules = Rules.of({"a": set("hgfedcba"), "b": {"not": frozenset("dcba")}})
     assert rules == Rules.of({"a": list("abcdefgh"), "b": {"not": list("abcd")}})
+
+
+def test_numbers_of_thousands_of_digits(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(f"sku,a\nitem 001,{'1' * 5000}\n", encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MclrecWarning)
+        assert read_item_facts(path, Vocabulary(ITEMS)).columns["a"].kind == "number"
 
 
 def test_what_a_boost_does_to_a_score() -> None:

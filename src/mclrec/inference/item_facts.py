@@ -34,6 +34,9 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
 """Texts that are read as numbers; 007 stays text."""
 
+_LONGEST_NUMBER = 40
+"""Characters beyond which a number is read as a float; Python refuses integers of thousands of digits."""
+
 _FLAGS = {"true": True, "false": False}
 
 
@@ -189,7 +192,8 @@ def _infer_type(texts: Sequence[str]) -> pa.Array:
     convert: Any = str
     if given and all(map(_NUMBER.fullmatch, given)):
         convert = int if all("." not in text and "e" not in text.lower() for text in given) else float
-        convert = float if any(abs(convert(text)) >= 2**63 for text in given) else convert
+        if any(len(text) > _LONGEST_NUMBER or abs(convert(text)) >= 2**63 for text in given):
+            convert = float
     elif given and all(text.lower() in _FLAGS for text in given):
         return pa.array([_FLAGS[text.lower()] if text else None for text in texts], pa.bool_())
     return pa.array([convert(text) if text else None for text in texts])
