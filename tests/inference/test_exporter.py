@@ -156,6 +156,7 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
         (tmp_path / "none", {}, "no such model directory"),
         (bare, {"engine": "onnx"}, "has no export to ONNX; make one: mclrec export"),
         (bare, {"index": "faiss"}, "no index: build one: mclrec export .* --index faiss"),
+        (run, {"index": "faiss", "engine": "torch"}, "leave out engine torch and device cuda, or the index"),
         (run, {"index": "fais"}, "unknown index 'fais'; did you mean 'faiss'"),
         (run / "onnx", {"engine": "torch"}, "torch needs the run's own directory"),
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from mclrec.arguments import check_choice
 from mclrec.data.packed import IntArray
 from mclrec.data.vocabulary import OutsideId, Vocabulary, plain_id
-from mclrec.errors import MclrecWarning, ModelFileError
+from mclrec.errors import ConfigError, MclrecWarning, ModelFileError
 from mclrec.files import sha256_file
 from mclrec.inference.catalogue import Catalogue
 from mclrec.inference.compiled_rules import CompiledRules, RuleBook
@@ -239,6 +239,11 @@ def load_runtime(
     export = _fitting(directory, engine)
     if export is None:
         if index is not None:
+            if engine == "torch":
+                raise ConfigError(
+                    "an index belongs to an export, which answers on the CPU without torch: leave out engine torch "
+                    "and device cuda, or the index"
+                )
             raise ModelFileError(f"{directory}: no index: {_build(directory, index)}")
         return _load_torch_runtime(directory, device)
     encoder = onnx_encoder(export.directory / ENCODER, threads)
