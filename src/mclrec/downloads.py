@@ -73,7 +73,7 @@ def download(
         try:
             with urllib.request.urlopen(address, timeout=_TIMEOUT) as response, temporary.open("wb") as file:  # noqa: S310 - scheme checked above
                 _copy(response, file, name)
-        except (OSError, HTTPException) as problem:
+        except (OSError, HTTPException, ValueError) as problem:  # ValueError: an address that is not one
             raise error(f"{address}: download failed: {problem}; {cure}") from None
         check_sha256(temporary, name, sha256, address, error)
 

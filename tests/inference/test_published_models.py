@@ -195,3 +195,12 @@ def test_our_registry_is_empty_and_shows_what_an_entry_is() -> None:
         line[2:] for line in text.splitlines() if line.startswith(("# [", "# about", "# address", "# sha256"))
     ]
     assert [entry.name for entry in read_entries("\n".join(shown))] == ["mclrec-beauty"]
+
+
+@pytest.mark.usefixtures("address")
+@pytest.mark.parametrize("mirror", ["http://127.0.0.1/mod\u00e8les", "http://[models"])
+def test_an_address_that_is_none(mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_published_model(NAME, address="http://127.0.0.1/a.zip", sha256="0" * 64)
+    monkeypatch.setenv("MCLREC_MIRROR", mirror)
+    with pytest.raises(ModelFileError, match=r"a\.zip: download failed: .*; try again, or put its directory"):
+        model_directory(NAME)
