@@ -103,6 +103,7 @@ def test_a_state_that_was_saved_alone(log: Path, network: PublishedSASRec, tmp_p
     names = tmp_path / "items.txt"
     names.write_text("\n".join(ITEMS), encoding="utf-8")
     again = convert(tmp_path / "weights.pth", log, tmp_path / "again", reading=reading, items=names, heads=2)
+    assert f" --items {names} --heads 2 --out " in again.info.command
     assert run.metrics == again.metrics
     with pytest.raises(ConfigError, match="not empty"):
         convert(tmp_path / "weights.pth", log, tmp_path / "run", reading=reading)
@@ -208,6 +209,7 @@ def test_tensors_may_be_left_out(log: Path, network: PublishedSASRec, tmp_path: 
     torch.save(state, tmp_path / "model.pth")
     reading = mclrec.Reading(min_count=1)
     run = convert(tmp_path / "model.pth", log, tmp_path / "run", leave_out=("augmenter.",), reading=reading)
+    assert " --leave-out augmenter. --out " in run.info.command
     assert run.info.num_items == 5
     # A text would be read as a list of letters, and every name begins with the empty prefix.
     for odd in ("augmenter.", [""], [3]):

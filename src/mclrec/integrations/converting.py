@@ -85,7 +85,8 @@ def convert(
         rows = _rows(items, data, how, log)
         _told(path, rows_of_items, tensors, log.num_items)
         model = _told(path, sasrec_of, tensors, sizes, rows)
-        return _save(place.claim(""), model, log, path, found, how)
+        words = [*how.words(), *_words(items, known, unused)]
+        return _save(place.claim(""), model, log, path, found, words)
     finally:
         place.release()
 
@@ -126,9 +127,17 @@ def _rows(items: str | Path, data: Any, reading: Reading, log: SequenceData) -> 
     return rows_by_appearance(data, reading, log)
 
 
+def _words(items: str | Path, heads: int | None, leave_out: tuple[str, ...]) -> list[str]:
+    """The command's options for those arguments that differ from their defaults."""
+    ordered = [] if items == "appearance" else ["--items", str(items)]
+    headed = [] if heads is None else ["--heads", str(heads)]
+    return [*ordered, *headed, *(word for prefix in leave_out for word in ("--leave-out", prefix))]
+
+
 def _save(
-    directory: Path, model: Any, data: SequenceData, path: Path, found: Checkpoint, reading: Reading
+    directory: Path, model: Any, data: SequenceData, path: Path, found: Checkpoint, options: list[str]
 ) -> Run:
+    """Save and measure the run; ``options`` are those of the recorded command besides data and output."""
     began = time.perf_counter()
     split = make_split(data, _SPLIT)
     recipe = Recipe("sasrec", "converted", f"weights of {path.name}", model.config, TrainingConfig(), None)
@@ -138,7 +147,7 @@ def _save(
         str(path),
         "--data",
         data.provenance.place,
-        *reading.words(),
+        *options,
         "--out",
         str(directory),
     ]
