@@ -292,6 +292,7 @@ def test_what_does_not_belong_together_is_refused(
     ("options", "message"),
     [
         ({"floor": {"accuracy": 0.1}}, "unknown metric 'accuracy'"),
+        ({"floor": {"hr@16": 0.1}}, "floor of HR@16: today has only 15 items; give a smaller cutoff"),
         ({"floor": {"hr@10": 10}}, "should be a number from 0 to 1"),
         ({"floor": [0.1]}, "should be a value by metric"),
         ({"export": "pickle"}, "unknown export 'pickle'"),

@@ -25,6 +25,7 @@ from mclrec.data.sequences import SequenceData
 from mclrec.data.split import check_rule, looks_at_times, make_split
 from mclrec.data.split_rules import SplitRule
 from mclrec.errors import ConfigError, MclrecWarning, ModelFileError
+from mclrec.evaluation.metrics import parse_metric
 from mclrec.inference.exporter import export_onnx
 from mclrec.json_files import write_json
 from mclrec.locks import is_empty, lock_in
@@ -51,6 +52,7 @@ from mclrec.runs.update_request import (
 from mclrec.runs.warm_start import check_earlier, learns_nothing_newer
 from mclrec.sealed_json import read_sealed, sealed, validated
 from mclrec.training.reporting import Reporter
+from mclrec.wording import count_of
 
 __all__ = ["Update", "run_update", "update"]
 
@@ -177,6 +179,7 @@ class _Steps:
         reading = reading_like(earlier, request.data, request.reading)
         data = load(request.data, **reading.options())
         check_rule(data, earlier.info.split)
+        _check_floors(request, data)
         done = self._begin(earlier, data)
         if done.status in ("refused", "done"):
             return self._restored_outcome(done)
@@ -336,6 +339,19 @@ class _Steps:
     def _keep(self, outcome: Update) -> Update:
         write_json(self._request.out / _RECORD, sealed(outcome.model_dump(mode="json")))
         return outcome
+
+
+def _check_floors(request: UpdateRequest, data: SequenceData) -> None:
+    """Refuse a floor whose cutoff is beyond the catalogue: a hit rate would reach any floor there.
+
+    Raises:
+        ConfigError: it is.
+    """
+    for metric in map(parse_metric, request.floor):
+        if metric.k > data.num_items:
+            raise ConfigError(
+                f"floor of {metric}: {data.name} has only {count_of(data.num_items, 'item')}; give a smaller cutoff"
+            )
 
 
 def _changed(outcome: Update, **changes: Any) -> Update:
