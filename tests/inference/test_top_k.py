@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.packed import IntArray
+from mclrec.errors import EvaluationError
 from mclrec.inference import exact_ranker
 from mclrec.inference.engine import ScoringEngine
 from mclrec.inference.exact_ranker import ExactRanker, rank_scores
@@ -158,6 +159,11 @@ def test_similar_items_by_cosine() -> None:
     assert found.scores == pytest.approx([1, 0.5**0.5, -1])
     assert exact.similar(1, DenseQuery(NOTHING, 5, excluded=np.array([2]))).items.tolist() == [3, 4]
     assert exact.similar(1, DenseQuery(NOTHING, 5, allowed=np.array([1, 4]))).items.tolist() == [4]
+
+
+def test_without_vectors_nothing_is_similar() -> None:
+    with pytest.raises(EvaluationError, match="has no item vectors except zeros"):
+        ExactRanker(np.zeros((5, 2), np.float32)).similar(1, DenseQuery(NOTHING, 5))
 
 
 def test_the_scores_of_a_model_are_not_changed() -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from mclrec.data.packed import IntArray
+from mclrec.errors import EvaluationError
 from mclrec.inference.history_gains import Gains, HistoryGains
 from mclrec.inference.queries import NO_ITEMS, Boosts, DenseQuery, Ranked
 from mclrec.inference.top_k import FloatArray, merge, top_k
@@ -54,7 +55,15 @@ class ExactRanker:
         return [lists[row] for row in range(len(queries))]
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
-        """Rank by cosine similarity; implements `Engine.similar`."""
+        """Rank by cosine similarity; implements `Engine.similar`.
+
+        Raises:
+            EvaluationError: all vectors are zero, as in a model whose scores are only additions.
+        """
+        if not self._has_vectors:
+            raise EvaluationError(
+                "the model has no item vectors except zeros, so it cannot find similar items"
+            )
         with np.errstate(
             invalid="ignore", divide="ignore"
         ):  # a zero vector has cosine NaN, and is not listed
@@ -67,6 +76,11 @@ class ExactRanker:
         """(V + 1,) Euclidean lengths of the vectors."""
         lengths: FloatArray = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
         return lengths
+
+    @cached_property
+    def _has_vectors(self) -> bool:
+        """Whether a vector is not zero; otherwise scores are no logits, but sums of weights from counting."""
+        return bool(self._lengths[1:].any())
 
     def _score_chunks(
         self, vectors: FloatArray, candidates: IntArray | None, boosts: Boosts | None
