@@ -11,12 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mclrec.data.near_items import NearItems
 from mclrec.data.packed import IntArray
 from mclrec.errors import EvaluationError
 from mclrec.inference import exact_ranker
 from mclrec.inference.engine import ScoringEngine
 from mclrec.inference.exact_ranker import ExactRanker, rank_scores
-from mclrec.inference.queries import DenseQuery
+from mclrec.inference.history_gains import HistoryGains, NearGains
+from mclrec.inference.queries import Boosts, DenseQuery, DenseRules
 from mclrec.inference.top_k import best_first, top_k
 from mclrec.inference.torch_engine import DeviceRanker
 from mclrec.models.item_table import ItemTable
@@ -164,6 +166,21 @@ def test_similar_items_by_cosine() -> None:
 def test_without_vectors_nothing_is_similar() -> None:
     with pytest.raises(EvaluationError, match="has no item vectors except zeros"):
         ExactRanker(np.zeros((5, 2), np.float32)).similar(1, DenseQuery(NOTHING, 5))
+
+
+@pytest.mark.parametrize("allowed", [None, np.array([2, 3, 4])])
+def test_boosts_multiply_scores_that_are_only_counted(allowed: IntArray | None) -> None:
+    """As in co-occurrence: vectors of zeros, popularity as biases, and additions by near items."""
+    near = NearItems(np.array([[0], [3], [0], [0], [0]]), np.array([[0], [0.5], [0], [0], [0]], np.float32))
+    gains = HistoryGains(near=NearGains(near, np.ones(1, np.float32)))
+    biases = np.array([0, 0.1, 0.2, 0.3, 0.4], np.float32)
+    boosts = Boosts.of(np.array([1, 1, 4, 2, 1.0]), np.array([0, 0, 0, 0, 0.05]))
+    query = DenseQuery(np.array([1]), 4, allowed=allowed, rules=DenseRules(boosts))
+    [found] = ExactRanker(np.zeros((5, 1), np.float32), biases, gains).rank(
+        np.zeros((1, 1), np.float32), [query]
+    )
+    assert found.items.tolist() == [3, 2, 4]
+    assert found.scores == pytest.approx([1.6, 0.8, 0.45])
 
 
 def test_the_scores_of_a_model_are_not_changed() -> None:

@@ -50,8 +50,10 @@ class ExactRanker:
         for rows, candidates in _by_candidates(queries, self.num_items):
             group = [queries[row] for row in rows]
             boosts = None if group[0].rules is None else group[0].rules.boosts
-            chunks = self._score_chunks(vectors[rows], candidates, boosts)
-            lists.update(zip(rows, _select(chunks, group, candidates, self.gains.of(group)), strict=True))
+            logits, weights = (boosts, None) if boosts is None or self._has_vectors else (None, boosts)
+            chunks = self._score_chunks(vectors[rows], candidates, logits)
+            found = _select(chunks, group, candidates, self.gains.of(group), weights)
+            lists.update(zip(rows, found, strict=True))
         return [lists[row] for row in range(len(queries))]
 
     def similar(self, item: int, query: DenseQuery) -> Ranked:
@@ -141,6 +143,7 @@ def _select(
     queries: Sequence[DenseQuery],
     candidates: IntArray | None,
     gains: Gains | None = None,
+    boosts: Boosts | None = None,
 ) -> list[Ranked]:
     """The best items by scores of the candidates, which come in chunks (B, some) and are overwritten.
 
@@ -149,6 +152,7 @@ def _select(
         queries: B queries.
         candidates: sorted dense ids; None for 1..V.
         gains: additions to scores; None for nothing.
+        boosts: changes to scores that are weights, after the additions; None for none.
     """
     k = max(query.k for query in queries)
     added = None if gains is None else _candidate_gains(gains, candidates)
@@ -159,6 +163,9 @@ def _select(
         if added is not None:
             some = (added[1] >= start) & (added[1] < stop)
             np.add.at(scores, (added[0][some], added[1][some] - start), added[2][some])
+        if boosts is not None:
+            ids = slice(start + 1, stop + 1) if candidates is None else candidates[start:stop]
+            scores = boosts.weigh(scores, ids)
         here = (columns >= start) & (columns < stop)
         scores[rows[here], columns[here] - start] = -np.inf
         if len(everywhere):
