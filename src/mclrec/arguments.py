@@ -10,6 +10,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mclrec.errors import ConfigError, MclrecError, quoted, unknown_name
 
 __all__ = [
@@ -75,7 +77,7 @@ def check_flag(name: str, value: Any) -> bool:
     Raises:
         ConfigError: the value is neither true nor false.
     """
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+    if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{name} = {quoted(value)}: should be true or false")
     return bool(value)
 

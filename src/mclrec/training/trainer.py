@@ -27,7 +27,7 @@ from mclrec.models.phases import FitContext, Phase
 from mclrec.randomness import Stream, generator
 from mclrec.training.checkpoint import CHECKPOINT, Checkpoints, Position, StopRequest
 from mclrec.training.config import TrainingConfig
-from mclrec.training.early_stopping import on_plateau
+from mclrec.training.early_stopping import has_stopped
 from mclrec.training.fit_result import FitResult
 from mclrec.training.identity import NOTHING_LATER
 from mclrec.training.kept_memory import kept_memory
@@ -140,12 +140,22 @@ class Trainer:
         )
 
     def _check_reached(self, phases: Sequence[Phase], position: Position) -> None:
-        """Refuse fewer epochs than are finished: their best weights are not those of a training with so few."""
-        done = position.epoch - 1
-        if phases and done > (most := self._epochs(phases[position.phase])):
+        """Refuse fewer epochs, or less patience, than the finished epochs took: a training with so few ends elsewhere."""
+        if not phases:
+            return
+        phase, done = phases[position.phase], position.epoch - 1
+        has = f"{self.directory / CHECKPOINT}: has {count_of(done, 'epoch')} already"
+        if done > (most := self._epochs(phase)):
             raise TrainingError(
-                f"{self.directory / CHECKPOINT}: has {count_of(done, 'epoch')} already, more than epochs = {most}; "
-                f"continue with --set epochs={done} or more, or train from scratch into another --out"
+                f"{has}, more than epochs = {most}; continue with --set epochs={done} or more, "
+                "or train from scratch into another --out"
+            )
+        stopping, patience = self.config.stopping, self.config.patience
+        curve = self._curve(phase, position) if phase.validate and self._validates else []
+        if ended := next((n for n in range(1, done) if has_stopped(curve[:n], stopping, patience)), None):
+            raise TrainingError(
+                f"{has}, but patience = {patience} would have ended the training after {ended}; "
+                "continue with more patience, or train from scratch into another --out"
             )
 
     def _restore_threads(self, position: Position) -> None:
@@ -263,10 +273,12 @@ class Trainer:
         """Whether early stopping ends the phase."""
         if not phase.validate or not self._validates:
             return False
-        if self.config.stopping == "best":
-            return position.epoch - 1 - position.best_epoch >= self.config.patience
+        return has_stopped(self._curve(phase, position), self.config.stopping, self.config.patience)
+
+    def _curve(self, phase: Phase, position: Position) -> list[float]:
+        """Validation metric of the phase's epochs so far."""
         records = [record for record in position.history if record.phase == phase.name]
-        return on_plateau([record.metrics[self.config.metric] for record in records], self.config.patience)
+        return [record.metrics[self.config.metric] for record in records]
 
     def _run_epoch(
         self,
