@@ -140,7 +140,7 @@ class Trainer:
         )
 
     def _check_reached(self, phases: Sequence[Phase], position: Position) -> None:
-        """Refuse fewer epochs, or less patience, than the finished epochs took: a training with so few ends elsewhere."""
+        """Refuse fewer epochs, or less patience, than the finished epochs took: such a training ends elsewhere."""
         if not phases:
             return
         phase, done = phases[position.phase], position.epoch - 1
