@@ -30,7 +30,7 @@ from mclrec.errors import ConfigError, DataError, InUseError, OutputError
 from mclrec.inference import bulk
 from mclrec.inference.model import Model
 from mclrec.locks import lock_in
-from mclrec.models import registry, storage
+from mclrec.models import directory, registry, storage
 from mclrec.models.storage import save_model
 
 DATA = tiny_data()
@@ -124,7 +124,7 @@ def test_a_list_of_items_has_an_id_in_each_line(tmp_path: Path) -> None:
 
 def test_a_link_that_is_switched_while_a_model_loads(tmp_path: Path, run: Path) -> None:
     """Items and weights are those of one model, although both have as many."""
-    link, real = tmp_path / "live", storage.read_items
+    link, real = tmp_path / "live", directory.read_items
     other = save(tmp_path / "other", replace(DATA, items=DATA.items[::-1].copy()))
     link.symlink_to(run)
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -499,7 +499,7 @@ def test_similar_items_explanations_and_vectors() -> None:
 
 def test_a_number_of_items_is_one_of_python() -> None:
     """One of eight bits would overflow where more items are listed than asked for."""
-    asked = MODEL._runtime.decode([Query(k=np.int8(5))])[0].query.k
+    asked = MODEL._runtime.decode([Query(k=cast("int", np.int8(5)))])[0].query.k
     assert (asked, type(asked)) == (5, int)
 
 

@@ -147,7 +147,7 @@ def test_a_resumed_run_cannot_have_fewer_epochs_than_are_done(tmp_path: Path) ->
 @pytest.mark.parametrize("stopping", ["best", "plateau"])
 def test_a_resumed_run_cannot_have_less_patience_than_its_epochs_took(tmp_path: Path, stopping: str) -> None:
     data = marching()
-    settings = {"epochs": 6, "stopping": stopping}
+    settings: dict[str, Any] = {"epochs": 6, "stopping": stopping}
     stub_trainer(Stub(data, [2, 5, 5, 5, 5, 5]), data, tmp_path, patience=9, **settings).fit()
     with pytest.raises(TrainingError, match=r"has 6 epochs already, but patience = 2 would .* after [34];"):
         stub_trainer(Stub(data), data, tmp_path, patience=2, **settings).fit(resume=True)
