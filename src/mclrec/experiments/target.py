@@ -30,7 +30,7 @@ class Scope:
         datasets: names of data sets, or paths of logs.
         models: which models to compare, for a target that compares models; the target's own list if empty.
         seeds: number of seeds, which are 1, 2, and so on.
-        settings: override the recipes of all models that have these settings, and what the target itself changes.
+        settings: override the recipes of all models that have these settings; what the target itself changes stays.
         recipe: a section or file for every model, or one for each model named; if None, the data set's own section,
             and for other logs ``auto`` if the model has it, else the default section.
         points: largest number of points on a curve, spread evenly over those of the target; all if None.
