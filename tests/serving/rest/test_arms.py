@@ -158,6 +158,28 @@ def test_each_key_keeps_its_model_and_answers_are_that_model_s() -> None:
     asyncio.run(work())
 
 
+def test_an_explanation_can_be_of_any_model_and_says_whose_it_is() -> None:
+    asked = {"history": ["item 03", "item 04"], "items": ["item 09"]}
+
+    async def work() -> None:
+        async with client() as http:
+            log = io.StringIO()
+            configure_logs(log)
+            for body, arm in (({}, "A"), ({"arm": "B"}, "B"), ({"user": "ann", "arm": "A"}, "A")):
+                answer = (await http.post("/explain", json=asked | body)).json()
+                assert (answer["arm"], answer["model"]) == (arm, f"{arm}-1")
+            assert (await http.post("/explain", json={**asked, "arm": "C"})).status_code == 422
+            event = (await http.post("/events", json={"session": "s", "items": ["item 03"]})).json()
+            answer = (await http.post("/recommend", json={"session": "s"})).json()
+            assert event["arm"] == answer["arm"]
+            await asyncio.sleep(0)
+            lines = [json.loads(line) for line in log.getvalue().splitlines()]
+            told = [line.get("arm") for line in lines]
+            assert told == ["A", "B", "A", None, event["arm"], answer["arm"]]
+
+    asyncio.run(work())
+
+
 def test_the_log_says_which_model_answered() -> None:
     async def work() -> None:
         async with client() as http:

@@ -165,7 +165,8 @@ class _Routes:
     async def explain(self, request: Request) -> Response:
         """How items of the history affect the scores of some items: the difference that leaving each out makes."""
         asked, until = await self.bodies.read(request, ExplainRequest), self._deadline()
-        loaded = self._arms.choose(asked.user, None)[0].models.current
+        arm = self._arm(asked.user, None, asked.arm)[0]
+        loaded, told = arm.models.current, self._told_arm(request, arm)
 
         def plan_queries() -> LeaveOneOut:
             try:
@@ -176,18 +177,21 @@ class _Routes:
         plan = await self._work(request, until, plan_queries)
         self._note(request, [asked.history])
         answers = await self._answers(request, loaded, until, plan.queries)
-        return json_reply(await self._work(request, until, lambda: _json(explanation_reply(plan, answers))))
+        return json_reply(
+            await self._work(request, until, lambda: _json(explanation_reply(plan, answers) | told))
+        )
 
     async def events(self, request: Request) -> Response:
         """Add items to a session, which `POST /recommend` can then refer to by its key."""
         asked, until = await self.bodies.read(request, EventsRequest), self._deadline()
-        runtime = self._arms.choose(None, asked.session)[0].models.current.runtime
+        arm = self._arm(None, asked.session, None)[0]
+        runtime, told = arm.models.current.runtime, self._told_arm(request, arm)
         [found] = await self._do(
             request, until, len(asked.items), lambda: runtime.decode([queries.Query(asked.items)])
         )
         added = await while_attended(request.receive, self._sessions.add(asked, self._left(until)))
         self._metrics.unknown.inc(len(found.unknown))
-        return json_reply(_json(events_reply(runtime, added, found)))
+        return json_reply(_json(events_reply(runtime, added, found) | told))
 
     async def items(
         self,
@@ -261,7 +265,8 @@ class _Routes:
     ) -> bytes:
         """`_recommend` for an A/B test, in which each request may have another model."""
         places: dict[str, list[int]] = {}
-        for place, (arm, by) in enumerate(self._chosen(asked)):
+        chosen = [self._arm(one.user, one.session, one.arm) for one in asked]
+        for place, (arm, by) in enumerate(chosen):
             places.setdefault(arm.name, []).append(place)
             self._metrics.assigned.labels(arm.name, by).inc()
         replies: list[dict[str, Any]] = [{}] * len(asked)
@@ -275,21 +280,25 @@ class _Routes:
         listed = sum(len(reply["items"]) for reply in replies)
         return await self._do(request, until, listed, lambda: _json(shape(replies)))
 
-    def _chosen(self, asked: Sequence[RecommendRequest]) -> list[tuple[Arm, str]]:
-        """The arm of each request, and what it is chosen by.
+    def _arm(self, user: schemas.Id | None, session: str | None, named: str | None) -> tuple[Arm, str]:
+        """The arm of a request, and what it is chosen by.
 
         Raises:
-            HTTPException: a request names an unknown arm.
+            HTTPException: the request names an unknown arm.
         """
+        if named is None:
+            return self._arms.choose(user, session)
         try:
-            return [
-                self._arms.choose(one.user, one.session)
-                if one.arm is None
-                else (self._arms.named(one.arm), "arm")
-                for one in asked
-            ]
+            return self._arms.named(named), "arm"
         except ConfigError as problem:
             raise HTTPException(422, str(problem)) from None
+
+    def _told_arm(self, request: Request, arm: Arm) -> dict[str, Any]:
+        """What an answer says about its arm, which is also noted for the log; nothing if there is one model."""
+        if not self._arms.several:
+            return {}
+        notes_of(request.scope).arm = arm.name
+        return {"arm": arm.name}
 
     async def _answered(
         self,

@@ -20,6 +20,7 @@ __all__ = [
     "LONGEST_KEY",
     "Answer",
     "Answers",
+    "ArmName",
     "BatchRequest",
     "EventsAnswer",
     "EventsRequest",
@@ -63,6 +64,9 @@ _Boosts = Annotated[
     ),
 ]
 """Boosts; a single one may be given without the list, as in Python and on the command line."""
+
+ArmName = Annotated[StrictStr, Field(max_length=32)]
+"""Name of one of several models."""
 
 SessionKey = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_KEY)]
 """Opaque key of a session; only a digest of it is stored."""
@@ -122,7 +126,7 @@ class RecommendRequest(_Request):
         description="How many items with the same value of a column may be in the answer, by column.",
         examples=[{"category": 2}],
     )
-    arm: Annotated[StrictStr, Field(max_length=32)] | None = Field(
+    arm: ArmName | None = Field(
         None,
         description="Name of the model that should answer, if there are several; else `user` or `session` decides.",
     )
@@ -154,6 +158,10 @@ class ExplainRequest(_Request):
     history: _Ids = Field(description="Items, oldest first.", examples=[["BANANAS", "EGGS - X-LARGE"]])
     user: Id | None = Field(None, description="Whose history it is, for models with user vectors.")
     items: _Ids = Field(description="Known items.", examples=[["FLUID MILK WHITE ONLY"]])
+    arm: ArmName | None = Field(
+        None,
+        description="Name of the model whose scores are explained, if there are several; else `user` decides.",
+    )
 
 
 class _Answer(BaseModel):
@@ -209,12 +217,15 @@ class Answer(_Titled):
 class EventsAnswer(_Answer):
     """State of a session after an event."""
 
+    model_config = ConfigDict(json_schema_extra=_optional)
+
     session_items: int = Field(description="How many items.")
     dropped: int = Field(description="How many of the oldest ones were dropped.")
     unknown: list[str | int] = Field(
         description="Items of the event that the model does not know, each once; another model may."
     )
     model: str = Field(description="Version of the model that was asked.", examples=["mclrec-0123456789ab"])
+    arm: str = Field("", description="Name of the model that was asked, if there are several.")
 
 
 class Answers(_Answer):
@@ -245,6 +256,8 @@ class Explained(Scored):
 class ExplainAnswer(_Answer):
     """Scores and their reasons, in the order of the request."""
 
+    model_config = ConfigDict(json_schema_extra=_optional)
+
     items: list[Explained]
     unknown: list[str | int]
     unknown_user: bool
@@ -252,6 +265,7 @@ class ExplainAnswer(_Answer):
         description="Whether scores are counts in training, which nothing explains, because no item was known."
     )
     model: str
+    arm: str = Field("", description="Name of the model whose scores these are, if there are several.")
 
 
 class Counted(_Answer):
