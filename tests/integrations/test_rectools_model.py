@@ -18,7 +18,7 @@ from rectools.models import PopularModel, load_model, model_from_config
 from tests.helpers import tiny_data
 
 import mclrec
-from mclrec.errors import ConfigError, DataError, MclrecWarning
+from mclrec.errors import ConfigError, DataError, MclrecError, MclrecWarning
 from mclrec.integrations.rectools import MCLRecModel, MCLRecModelConfig
 
 SETTINGS = {
@@ -195,6 +195,29 @@ def test_the_same_seed_gives_the_same_lists_and_files_too(model_and_dataset: Any
     for loaded in (MCLRecModel.load(tmp_path / "model"), load_model(tmp_path / "model")):
         assert loaded.is_fitted
         pd.testing.assert_frame_equal(loaded.recommend(users, dataset, k=5, filter_viewed=True), lists)
+
+
+def test_a_saved_model_needs_neither_its_recipe_s_file_nor_its_gpu(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.toml"
+    recipe.write_text("[training]\npatience = 20\n")
+    dataset = Dataset.construct(interactions())
+    model = MCLRecModel("sasrec", recipe=recipe, settings=SETTINGS).fit(dataset)
+    model.device = "cuda"
+    model.save(tmp_path / "model")
+    recipe.unlink()
+    loaded = MCLRecModel.load(tmp_path / "model")
+    assert loaded.get_config() == model.get_config()
+    users = dataset.user_id_map.external_ids
+    lists = [one.recommend(users, dataset, k=5, filter_viewed=True) for one in (model, loaded)]
+    pd.testing.assert_frame_equal(*lists)
+
+
+def test_a_fit_that_fails_leaves_the_earlier_one_whole() -> None:
+    model, dataset = fitted()
+    model.settings = {**SETTINGS, "learning_rate": 1e30}
+    with pytest.raises(MclrecError):
+        model.fit(dataset)
+    assert mclrec.Model.load(model.run.directory).recommend(["11"], k=2)
 
 
 def test_a_fit_validates_on_the_last_items_and_then_learns_from_them(tmp_path: Path) -> None:

@@ -135,12 +135,16 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         """Train on a data set; called by RecTools' ``fit``."""
         _warn_of_unused(dataset)
         data = _sequences(dataset)
-        folder = self._folder()
+        temporary = None if self.directory else _temporary()
+        folder = Path(temporary.name) if temporary else self._next_folder()
         run = self._train(self._request(_last_held_out(data), folder / "measured"))
         if self.refit:
             options = {"out": folder / "final", "device": self.device}
             run = self._train(final_request(run, data, Reading(), **options))
-        self._use_run(run, dataset.item_id_map.external_dtype)
+        self._use_run(run, dataset.item_id_map.external_dtype, self.device)
+        self._temporary = (
+            temporary  # what an earlier fit left is removed only now that this one has succeeded
+        )
 
     def _request(self, data: Any, out: Path | None) -> TrainRequest:
         return TrainRequest(
@@ -171,19 +175,17 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
             raise KeyboardInterrupt
         return run
 
-    def _folder(self) -> Path:
-        """A new folder for the runs of one fit."""
-        if self.directory is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="mclrec-rectools-")
-            return Path(self._temporary.name)
+    def _next_folder(self) -> Path:
+        """A new folder in ``directory`` for the runs of one fit."""
+        assert self.directory is not None
         number = 1
         while (self.directory / f"fit-{number}").exists():
             number += 1
         return self.directory / f"fit-{number}"
 
-    def _use_run(self, run: Run, dtype: npt.DTypeLike) -> None:
+    def _use_run(self, run: Run, dtype: npt.DTypeLike, device: str) -> None:
         """Load the model of a run to answer with; ``dtype`` is that of RecTools' item ids."""
-        self._runtime = load_runtime(run.directory, engine="torch", device=self.device)
+        self._runtime = load_runtime(run.directory, engine="torch", device=device)
         self._run = run
         items = np.empty(len(self._runtime.catalogue), dtype=dtype)
         items[:] = list(self._runtime.catalogue.items)
@@ -293,15 +295,25 @@ class MCLRecModel(ModelBase):  # type: ignore[misc] # RecTools has no types
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(self.from_config(state["config"]).__dict__)
+        wanted = self.config_class.model_validate(state["config"])
+        # To answer, a model needs neither the file of its recipe nor the GPU that trained it.
+        plain = {**state["config"], "recipe": None, "settings": {}, "device": "auto"}
+        self.__dict__.update(self.from_config(plain).__dict__)
+        self.recipe, self.settings, self.device = wanted.recipe, dict(wanted.settings), wanted.device
         if "files" in state:
-            self._temporary = tempfile.TemporaryDirectory(prefix="mclrec-rectools-")
+            self._temporary = _temporary()
             for name, content in state["files"].items():
                 if Path(name).name != name:
                     raise ModelFileError(f"{name}: not the name of a file of a run")
                 (Path(self._temporary.name) / name).write_bytes(content)
-            self._use_run(Run(Path(self._temporary.name)), state["dtype"])
+            device = "auto" if self.device == "cuda" else self.device
+            self._use_run(Run(Path(self._temporary.name)), state["dtype"], device)
             self.is_fitted = True
+
+
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is removed with the object."""
+    return tempfile.TemporaryDirectory(prefix="mclrec-rectools-")
 
 
 def _warn_of_unused(dataset: Dataset) -> None:
