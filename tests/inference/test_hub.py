@@ -49,9 +49,11 @@ class Answers(BaseHTTPRequestHandler):
         elif "/commit/" in self.path:
             for line in body.splitlines():
                 entry = json.loads(line)
+                value = entry["value"]
                 if entry["key"] == "file":
-                    value = entry["value"]
                     self.server.files[value["path"]] = base64.b64decode(value["content"])
+                elif entry["key"] == "deletedFile":
+                    del self.server.files[value["path"]]
             self.server.commits += 1
             self._json(
                 {
@@ -64,7 +66,7 @@ class Answers(BaseHTTPRequestHandler):
         self._file(body=False)
 
     def do_GET(self) -> None:
-        if not self.server.files or "/none/" in self.path:
+        if "/none/" in self.path:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
             self.send_header("Content-Length", "0")
@@ -166,6 +168,17 @@ def test_a_changed_file_is_refused(run: mclrec.Run, hub: Hub, name: str) -> None
     hub.files[name] = bytes(changed)
     with pytest.raises(ModelFileError, match="checksum"):
         mclrec.Model.from_pretrained("me/tiny")
+
+
+def test_nothing_of_an_earlier_model_stays(run: mclrec.Run, hub: Hub) -> None:
+    mclrec.push_to_hub(run, "me/tiny")
+    hub.files |= {"users.parquet": b"of a model with users", "notes.txt": b"the owner's"}
+    with pytest.raises(ModelFileError, match=r"users\.parquet is not of the uploaded model"):
+        mclrec.Model.from_pretrained("me/tiny")
+    mclrec.push_to_hub(run, "me/tiny")
+    assert "users.parquet" not in hub.files
+    assert "notes.txt" in hub.files
+    mclrec.Model.from_pretrained("me/tiny")
 
 
 def test_what_is_no_model_or_not_there_is_said_in_a_line(

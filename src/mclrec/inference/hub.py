@@ -37,8 +37,8 @@ def push_to_hub(
 
     The upload contains the card, the weights as safetensors, the items, the settings, the metrics and the history of
     epochs, with a checksum of each; no ranks of users, no checkpoints and no log. Models with user vectors contain the
-    users' ids. Access and server are configured as for huggingface_hub: ``hf auth login``, ``HF_TOKEN``,
-    ``HF_ENDPOINT``.
+    users' ids. Files of a model that was there before are replaced or removed; other files stay. Access and server are
+    configured as for huggingface_hub: ``hf auth login``, ``HF_TOKEN``, ``HF_ENDPOINT``.
 
     Args:
         run: the run, or its directory.
@@ -62,7 +62,7 @@ def push_to_hub(
     _check_loads(directory)
     names = [name for name in PUBLISHED_FILES if (directory / name).is_file()]
     sums = sealed({name: sha256_file(directory / name, ModelFileError) for name in names})
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     with _ours(f"{named}: the Hub did not accept it", OutputError), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about the items' Parquet file, taken for a data set
@@ -70,8 +70,13 @@ def push_to_hub(
         api.create_repo(named, private=private, exist_ok=True)
         files = [CommitOperationAdd(name, str(directory / name)) for name in names]
         files.append(CommitOperationAdd(CHECKSUMS, _json(sums)))
+        there = api.list_repo_files(named, revision=revision)
+        of_another = [name for name in PUBLISHED_FILES if name in there and name not in names]
         done = api.create_commit(
-            named, files, commit_message=message or "Upload a model of mclrec", revision=revision
+            named,
+            [*files, *map(CommitOperationDelete, of_another)],
+            commit_message=message or "Upload a model of mclrec",
+            revision=revision,
         )
     return str(done.commit_url)
 
@@ -103,6 +108,10 @@ def download_model(repository: str, revision: str | None = None) -> Path:
     if not (found / CHECKSUMS).is_file():
         raise ModelFileError(f"{named}: has no model uploaded by mclrec.push_to_hub: no {CHECKSUMS}")
     sums = read_sealed(found / CHECKSUMS, ModelFileError)
+    if extra := [name for name in PUBLISHED_FILES if (found / name).is_file() and name not in sums]:
+        raise ModelFileError(
+            f"{named}: {extra[0]} is not of the uploaded model: {CHECKSUMS} does not name it"
+        )
     for name, sha256 in sums.items():
         if name not in PUBLISHED_FILES or not (found / name).is_file():
             raise ModelFileError(f"{named}: {CHECKSUMS} names {name!r}, which is not a file of the model")
