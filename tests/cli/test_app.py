@@ -14,6 +14,7 @@ import pytest
 from tests.cli.conftest import ODD, SMALL, Cli, write_log
 
 from mclrec import Model, __version__
+from mclrec.cli.terminal import _score_text
 from mclrec.data.columns import Columns
 from mclrec.data.datasets import dataset_names
 from mclrec.data.origin import Reading
@@ -412,3 +413,11 @@ def test_an_empty_word_is_refused(cli: Cli, world: Path, words: tuple[str, ...])
     assert result.status == 2
     assert "is empty; give a value, or leave it out" in result.err
     assert sorted(path.name for path in world.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [(7.0959, "7.096"), (0.0, "0.000"), (0.123456, "0.123"), (-0.0123456, "-0.0123"), (3e-9, "3e-09")],
+)
+def test_a_score_is_short_but_not_zero(score: float, shown: str) -> None:
+    assert _score_text(score) == shown

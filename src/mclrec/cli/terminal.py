@@ -130,8 +130,13 @@ def print_recommendations(
     table = plain_table("", "item", *named, "score", left=2 + len(named))
     for place, (item, score) in enumerate(found, start=1):
         title = [] if titles is None else [titles[place - 1] or ""]
-        table.add_row(str(place), str(item), *title, f"{score:.3f}")
+        table.add_row(str(place), str(item), *title, _score_text(score))
     output().print(table)
+
+
+def _score_text(score: float) -> str:
+    """A score to three decimals; to three significant digits if that would hide it, as in models that count."""
+    return f"{score:.3g}" if 0 < abs(score) < 0.1 else f"{score:.3f}"
 
 
 def print_scoreboard(board: Scoreboard) -> None:

@@ -27,6 +27,7 @@ from mclrec.serving.rest.keys import Keys
 from mclrec.serving.rest.model_store import ModelStore
 from mclrec.serving.rest.settings import Settings
 from mclrec.serving.rest.telemetry import Metrics, configure_logs
+from mclrec.serving.rest.translation import _short
 
 KEY = "a-key-of-enough-characters"
 
@@ -586,3 +587,18 @@ def test_ids_that_a_double_cannot_hold_travel_as_text() -> None:
         assert [reason["item"] for reason in explained["items"][0]["because"]] == [str(2**53), 7]
 
     use(work, load=lambda: runtime, min_overlap=0)
+
+
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        (7.09598512, 7.095985),
+        (12345678.0, 12345678.0),
+        (0.0, 0.0),
+        (-0.25, -0.25),
+        (3.0000001e-9, 3e-9),
+        (0.6142857142, 0.6142857),
+    ],
+)
+def test_scores_are_short_but_not_zero(score: float, shown: float) -> None:
+    assert _short(score) == shown

@@ -29,8 +29,6 @@ __all__ = [
     "written",
 ]
 
-_DIGITS = 6
-
 _EXACT = 2**53 - 1
 """Largest integer up to which a double represents all: JavaScript and many other readers of JSON use doubles."""
 
@@ -179,9 +177,9 @@ def explanation_reply(plan: LeaveOneOut, answers: Sequence[Ranked]) -> dict[str,
         "items": [
             {
                 "item": written(one.item),
-                "score": round(one.score, _DIGITS),
+                "score": _short(one.score),
                 "because": [
-                    {"position": position, "item": written(item), "difference": round(difference, _DIGITS)}
+                    {"position": position, "item": written(item), "difference": _short(difference)}
                     for position, item, difference in one.because
                 ],
             }
@@ -206,6 +204,11 @@ def written(outside: OutsideId) -> OutsideId:
     return outside if isinstance(outside, str) or -_EXACT <= outside <= _EXACT else str(outside)
 
 
+def _short(score: float) -> float:
+    """A score to six decimals; below 1 to seven significant digits, as those of models that count may be tiny."""
+    return round(score, 6) if abs(score) >= 1 else float(f"{score:.7g}")
+
+
 def _scored(items: Sequence[Recommendation]) -> list[dict[str, Any]]:
     """Items with their scores, as `schemas.Scored`."""
-    return [{"item": written(item), "score": round(score, _DIGITS)} for item, score in items]
+    return [{"item": written(item), "score": _short(score)} for item, score in items]
