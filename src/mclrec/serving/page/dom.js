@@ -62,9 +62,13 @@ const plain = new Intl.NumberFormat("en");
 /** A whole number with its thousands apart. */
 export const whole = (number) => plain.format(number);
 
-/** A number with so many decimals and a true minus; `signed` puts a plus before the others. */
+/**
+ * A number with so many decimals and a true minus; `signed` puts a plus before the others. A number that the decimals
+ * would hide, such as a small weight of a model that counts, has two significant digits.
+ */
 export function decimal(number, digits, signed = false) {
-  const text = Math.abs(number).toFixed(digits);
+  const size = Math.abs(number);
+  const text = size && size < 0.5 * 10 ** -digits ? size.toPrecision(2) : size.toFixed(digits);
   return (number < 0 ? "\u2212" : signed ? "+" : "") + text;
 }
 
