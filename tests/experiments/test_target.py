@@ -329,6 +329,18 @@ def test_no_two_data_have_one_name(places: list[str]) -> None:
     assert len({data_name(place, places) for place in places}) == len(places)
 
 
+def test_seeds_that_a_narrower_call_leaves_out_are_told(tmp_path: Path) -> None:
+    log = str(write_log(tmp_path / "log.csv", tiny_data(shortest=5)))
+    scope, store = (
+        Scope([log], ["bpr"], seeds=2, settings={"epochs": 1}),
+        RunStore(tmp_path / "out" / "cells"),
+    )
+    assert do_runs(store, make_plan("table3", scope, store).runs)
+    reproduce("table3", scope, tmp_path / "out", minutes=0)
+    with pytest.warns(MclrecWarning, match="its tables had seed 2 too"):
+        reproduce("table3", replace(scope, seeds=1), tmp_path / "out", minutes=0)
+
+
 def test_tables_that_a_narrower_call_replaces_are_told(tmp_path: Path) -> None:
     logs = [str(write_log(tmp_path / f"{seed}.csv", tiny_data(shortest=5, seed=seed))) for seed in (1, 2)]
     scope, store = Scope(logs, models=("popularity", "recency")), RunStore(tmp_path / "out" / "cells")

@@ -155,7 +155,7 @@ def _write_outcomes(names: Sequence[str], plan: Plan, store: RunStore, out: Path
 
 
 def _warn_of_replaced(rows: Sequence[PlannedRow], folder: Path) -> None:
-    """Warn of data, rows or points in the tables of an earlier call that this narrower request leaves out."""
+    """Warn of data, rows, points or seeds in the tables of an earlier call that this narrower request leaves out."""
     try:
         before = _read(folder / _RECORD).measurements
     except DataError:  # it is missing or cannot be read
@@ -163,7 +163,9 @@ def _warn_of_replaced(rows: Sequence[PlannedRow], folder: Path) -> None:
     datasets = {row.data for row in before} - {row.data for row in rows}
     names = {row.row for row in before} - {row.row for row in rows}
     points = {(row.row, row.x) for row in before if row.x is not None} - {(row.row, row.x) for row in rows}
+    seeds = {seed for row in before for seed in row.seeds} - {run.seed for row in rows for run in row.runs}
     gone = sorted(datasets or names) or [f"{name} {x:g}" for name, x in sorted(points)]
+    gone = gone or [f"seed {seed}" for seed in sorted(seeds)]
     if gone:
         warnings.warn(
             f"{folder}: its tables had {', '.join(gone)} too and are replaced; the runs are kept: request all at once "
