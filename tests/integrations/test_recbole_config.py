@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mclrec.data.columns import Columns
@@ -297,6 +297,7 @@ def test_a_core_of_an_interval(text: str | None, least: int) -> None:
 
 @example(-0.053620605839767244, 0.0, True, True, -0.053620605839767244)
 @given(st.floats(-5, 5), st.floats(0, 5), st.booleans(), st.booleans(), st.floats(-10, 10))
+@settings(max_examples=40, deadline=None)
 def test_a_condition_holds_where_the_interval_does(
     low: float, width: float, with_low: bool, with_high: bool, value: float
 ) -> None:
