@@ -14,7 +14,7 @@ import typer
 import mclrec
 from mclrec.cli.commands import app
 from mclrec.crashes import refusals_as_ours
-from mclrec.errors import ConfigError
+from mclrec.errors import ConfigError, DataError
 from mclrec.wording import as_arguments, by_command
 
 SOURCE = Path(mclrec.__file__).parent
@@ -137,3 +137,14 @@ def test_counts_agree_with_their_nouns() -> None:
                         assert not found or ast.unparse(value.value) in _NEVER_ONE, (
                             f"{path}: {ast.unparse(node)}"
                         )
+
+
+def test_a_message_stays_bounded_when_its_options_become_arguments() -> None:
+    @refusals_as_ours()
+    def refuse() -> None:
+        raise DataError("--user-column " * 21 + "the end")
+
+    with pytest.raises(DataError) as told:
+        refuse()
+    assert len(str(told.value)) <= 300
+    assert str(told.value).endswith("the end")

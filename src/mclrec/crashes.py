@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mclrec.errors import DataError, MclrecError, OutputError, ResourceError, quoted
+from mclrec.errors import DataError, MclrecError, OutputError, ResourceError, bounded, quoted
 from mclrec.files import cache_folder, disk_is_full, system_reason, without_temporary
 from mclrec.wording import for_caller
 
@@ -59,7 +59,10 @@ def refusals_as_ours() -> Iterator[None]:
     try:
         yield
     except MclrecError as problem:
-        problem.args = tuple(for_caller(part) if isinstance(part, str) else part for part in problem.args)
+        # bounded again: arguments of Python are longer than the options that they replace
+        problem.args = tuple(
+            bounded(for_caller(part)) if isinstance(part, str) else part for part in problem.args
+        )
         raise
     except Exception as problem:
         ours = machine_failure(problem)

@@ -115,8 +115,7 @@ def read_or_refused(read: Callable[..., SequenceData], source: Any, **options: A
     except MclrecError as error:
         message = str(error)
     assert message.count("\n") <= 1
-    # 300 characters after the path; options are longer once they are named as arguments of Python
-    assert len(message) <= 400 + (len(str(source)) if isinstance(source, Path) else 0)
+    assert len(message) <= 340 + (len(str(source)) if isinstance(source, Path) else 0)
     assert not isinstance(source, Path) or ascii(str(source))[1:-1][:20] in ascii(message)
     assert "mclrec-" not in message, "names a temporary file"
     return message

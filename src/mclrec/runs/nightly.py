@@ -275,9 +275,10 @@ class _Steps:
 
     def _is_of(self, kept: Update, data: SequenceData) -> bool:
         """Whether an update was begun with these data; the times are recorded by its run only."""
+        if kept.fingerprint != data.fingerprint:
+            return False
         place = self._request.out / MEASURED
-        run = same_log(Run(place).info, data) if (place / CONFIG).exists() else True
-        return kept.fingerprint == data.fingerprint and run
+        return not (place / CONFIG).exists() or same_log(Run(place).info, data)
 
     def _check_split(self, earlier: Run, data: SequenceData) -> None:
         """Refuse a split under which nothing newer is learnt, and an earlier model that training cannot start from.
